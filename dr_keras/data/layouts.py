@@ -1,0 +1,66 @@
+"""Which dataset lies in a folder, and its records."""
+
+from pathlib import Path
+
+from dr_keras.data import own_datasets, public_datasets
+from dr_keras.data.records import FundusDataset
+from dr_keras.errors import InputError
+
+# name -> (what is looked for, finder, reader), in the order in which they are tried
+_LAYOUTS = {
+    "idrid": (
+        "'B. Disease Grading/2. Groundtruths' and its images",
+        public_datasets.find_idrid,
+        public_datasets.read_idrid,
+    ),
+    "eyepacs": ("trainLabels.csv", public_datasets.find_eyepacs, public_datasets.read_eyepacs),
+    "aptos": ("train.csv and train_images/", public_datasets.find_aptos, public_datasets.read_aptos),
+    "messidor2": ("messidor_data.csv", public_datasets.find_messidor2, public_datasets.read_messidor2),
+    "ddr": ("DR_grading/train.txt, valid.txt or test.txt", public_datasets.find_ddr, public_datasets.read_ddr),
+    "csv": ("labels.csv or a single CSV file", own_datasets.find_csv, own_datasets.read_csv),
+    "folders": (
+        "class folders 0-4 or No_DR ... Proliferate_DR",
+        own_datasets.find_folders,
+        own_datasets.read_folders,
+    ),
+}
+LAYOUT_NAMES = tuple(_LAYOUTS)
+
+
+def load_dataset(data_dir, layout="auto"):
+    """Reads the labels of a dataset and finds its photographs, without opening them.
+
+    Args:
+        data_dir: its folder, or a CSV file of `image,level[,patient][,eye][,split]`.
+        layout: one of `LAYOUT_NAMES`, or "auto" to recognise it from the files.
+
+    Returns:
+        A `FundusDataset`. Rows without a photograph on disk are left out and noted.
+
+    Raises:
+        InputError: if the folder isn't there, has no known layout, or its labels can't be used.
+        ValueError: if `layout` isn't a known name.
+    """
+    if layout != "auto" and layout not in _LAYOUTS:
+        names = ", ".join(("auto", *LAYOUT_NAMES))
+        raise ValueError(f"`layout` must be one of {names}. Received: layout={layout}")
+    root = Path(data_dir)
+    if not root.exists():
+        raise InputError(f"{data_dir}: no such folder or CSV file")
+    name = _recognise(root) if layout == "auto" else layout
+    sought, find, read = _LAYOUTS[name]
+    if not find(root):
+        raise InputError(f"{data_dir}: no {name} dataset here; looked for {sought}")
+    records, notes = read(root)
+    if not records:
+        raise InputError(f"{data_dir}: " + ("; ".join(notes) or "the dataset has no photographs"))
+    folder = root if root.is_dir() else root.parent
+    return FundusDataset(name, str(folder), tuple(records), tuple(notes))
+
+
+def _recognise(root):
+    for name, (_, find, _) in _LAYOUTS.items():
+        if find(root):
+            return name
+    sought = "; ".join(f"{name}: {what}" for name, (what, _, _) in _LAYOUTS.items())
+    raise InputError(f"{root}: no known dataset layout; looked for {sought}")

@@ -1,0 +1,168 @@
+"""What is reported of a model on graded photographs: figures, predictions, confusion matrix."""
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+import seaborn
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from dr_keras import files
+from dr_keras.evaluation.bootstrap import bootstrap_interval
+from dr_keras.evaluation.predictions import write_predictions
+from dr_keras.grades import DEFAULT_THRESHOLDS, GRADE_NAMES, NUM_GRADES, REFERABLE_GRADE, score_to_grade
+from dr_keras.metrics import confusion_matrix, quadratic_weighted_kappa
+
+
+def evaluate_predictions(labels, scores, thresholds=DEFAULT_THRESHOLDS, patients=None, seed=0):
+    """Compares regression scores with true grades.
+
+    Args:
+        labels: array (n,) of true grades 0-4.
+        scores: array (n,) of scores in grade units. One NaN makes every figure it enters NaN.
+        thresholds: four increasing cuts between the grades.
+        patients: array (n,) of patient identifiers, which the intervals redraw; None redraws photographs.
+        seed: seed of the bootstrap.
+
+    Returns:
+        dict: `quadratic_weighted_kappa`, `accuracy` and `referable_auc` (area under the ROC curve of the
+        score for grade 2 and above), each `{"value", "low", "high"}` with its 95 % bootstrap interval;
+        `n`; `num_unscored`, photographs with a NaN score; `signed_error`, for each true grade the mean of
+        score - truth, NaN where there is none (below 0: under-graded); `confusion_matrix`, rows true and
+        columns predicted, of the scored photographs; `thresholds`.
+
+    Raises:
+        ValueError: on no rows, arrays that differ in length, labels out of 0-4, wrong thresholds.
+    """
+    labels = np.asarray(labels, dtype="float64")
+    scores = np.asarray(scores, dtype="float64")
+    grades = score_to_grade(scores, thresholds)
+    matrix = confusion_matrix(labels, grades)
+    if np.isnan(labels).any():
+        raise ValueError("`labels` must hold grades only. Received: NaN among them")
+
+    def interval(statistic, predicted):
+        return bootstrap_interval(statistic, labels, predicted, groups=patients, seed=seed)
+
+    return {
+        "quadratic_weighted_kappa": interval(quadratic_weighted_kappa, grades),
+        "accuracy": interval(accuracy, grades),
+        "referable_auc": interval(referable_auc, scores),
+        "n": len(labels),
+        "num_unscored": int(np.isnan(scores).sum()),
+        "signed_error": [_mean(scores[labels == grade] - grade) for grade in range(NUM_GRADES)],
+        "confusion_matrix": matrix.tolist(),
+        "thresholds": [float(cut) for cut in thresholds],
+    }
+
+
+def accuracy(labels, grades):
+    """Share of photographs with the right grade; NaN if a grade is NaN."""
+    return float("nan") if np.isnan(grades).any() else float(np.mean(labels == grades))
+
+
+def referable_auc(labels, scores):
+    """Area under the ROC curve of the score for referable disease (grade 2 and above).
+
+    It is the share of pairs, one referable and one not, that the score ranks rightly; ties count half.
+    Counted directly, since it runs some thousand times in a bootstrap; equals scikit-learn's.
+
+    Args:
+        labels: array (n,) of true grades.
+        scores: array (n,) of scores.
+
+    Returns:
+        float; NaN if a score is NaN, and, with a RuntimeWarning, if all photographs are on one side.
+    """
+    labels, scores = np.asarray(labels), np.asarray(scores)
+    if np.isnan(scores).any():
+        return float("nan")
+    referable = np.sort(scores[labels >= REFERABLE_GRADE])
+    others = np.sort(scores[labels < REFERABLE_GRADE])
+    if not len(referable) or not len(others):
+        warnings.warn(
+            "referable AUC is undefined without both sides of grade 2", RuntimeWarning, stacklevel=2
+        )
+        return float("nan")
+    below = np.searchsorted(others, referable, side="left").mean()
+    not_above = np.searchsorted(others, referable, side="right").mean()
+    return float((below + not_above) / 2 / len(others))
+
+
+def write_report(
+    output_dir, images, labels, scores, thresholds=DEFAULT_THRESHOLDS, patients=None, seed=0
+) -> dict:
+    """Writes `metrics.json`, `predictions.csv` and `confusion_matrix.png`, each whole or not at all.
+
+    Args:
+        output_dir: folder, made if it isn't there.
+        images: n image names.
+        labels, scores, thresholds, patients, seed: as for `evaluate_predictions`.
+
+    Returns:
+        The figures of `evaluate_predictions`, as written to `metrics.json` (where NaN is null).
+
+    Raises:
+        ValueError: if `images` has another length, and where `evaluate_predictions` raises.
+    """
+    if len(images) != len(labels):
+        raise ValueError(
+            "`images` must have a name for each label. "
+            f"Received: {len(images)} images and {len(labels)} labels"
+        )
+    output_dir = Path(output_dir)
+    metrics = evaluate_predictions(labels, scores, thresholds, patients, seed)
+    kappa = metrics["quadratic_weighted_kappa"]
+    title = f"quadratic weighted kappa {kappa['value']:.3f} (95 %: {kappa['low']:.3f} to {kappa['high']:.3f})"
+    write_predictions(output_dir / "predictions.csv", images, labels, scores, thresholds)
+    with files.atomic_path(output_dir / "confusion_matrix.png") as temporary:
+        confusion_figure(metrics["confusion_matrix"], title).savefig(temporary)
+    files.write_json(output_dir / "metrics.json", metrics)
+    return metrics
+
+
+def confusion_figure(matrix, title=""):
+    """Draws a confusion matrix: counts, coloured by their share of the true grade's row.
+
+    Args:
+        matrix: int array (5, 5): rows are true grades, columns predicted ones.
+        title: heading.
+
+    Returns:
+        A matplotlib figure with its own canvas, no part of pyplot's state.
+    """
+    matrix = np.asarray(matrix)
+    row_sums = matrix.sum(axis=1)
+    percent = 100 * matrix / np.maximum(row_sums, 1)[:, None]
+    texts = [
+        [f"{count}\n{share:.0f} %" if count else "0" for count, share in zip(counts, shares)]
+        for counts, shares in zip(matrix, percent)
+    ]
+    figure = Figure(figsize=(7.5, 6), dpi=120)
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    figure.subplots_adjust(left=0.23, right=0.97, top=0.93, bottom=0.17)
+    seaborn.heatmap(
+        percent,
+        annot=texts,
+        fmt="",
+        cmap="Blues",
+        vmin=0,
+        vmax=100,
+        square=True,
+        linewidths=1,
+        cbar_kws={"label": "share of the true grade (%)"},
+        xticklabels=[f"{grade}\n{name.replace(' ', chr(10))}" for grade, name in enumerate(GRADE_NAMES)],
+        yticklabels=[
+            f"{grade} {name}\nn = {n}" for grade, (name, n) in enumerate(zip(GRADE_NAMES, row_sums))
+        ],
+        ax=axes,
+    )
+    axes.tick_params(length=0, labelrotation=0)
+    axes.set(xlabel="predicted grade", ylabel="true grade", title=title)
+    return figure
+
+
+def _mean(values):
+    return float(np.mean(values)) if len(values) else float("nan")

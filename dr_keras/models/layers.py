@@ -1,0 +1,137 @@
+"""Layers of our own: untied biases, maxout, RMS pooling, windows and standardisation."""
+
+import keras
+from keras import ops
+
+PACKAGE = "dr_keras"
+
+
+@keras.saving.register_keras_serializable(package=PACKAGE)
+class UntiedBias(keras.layers.Layer):
+    """Adds one learned value per channel and position (P2 section 4.3).
+
+    Input and output: (batch, height, width, channels).
+
+    Args:
+        initial_value: where every bias starts.
+    """
+
+    def __init__(self, initial_value=0.05, **kwargs):
+        super().__init__(**kwargs)
+        self.initial_value = initial_value
+
+    def build(self, input_shape):
+        """Creates the bias map (height, width, channels)."""
+        if None in input_shape[1:]:
+            raise ValueError(
+                "`input_shape` must have a known height and width, since untied biases have one value per "
+                f"position. Received: input_shape={input_shape}"
+            )
+        self.bias = self.add_weight(
+            shape=input_shape[1:], initializer=keras.initializers.Constant(self.initial_value), name="bias"
+        )
+
+    def call(self, inputs):
+        """Adds the bias map."""
+        return inputs + ops.cast(self.bias, inputs.dtype)
+
+    def compute_output_shape(self, input_shape):
+        """Returns `input_shape`."""
+        return input_shape
+
+    def get_config(self):
+        """Returns the arguments that rebuild the layer."""
+        return {**super().get_config(), "initial_value": self.initial_value}
+
+
+@keras.saving.register_keras_serializable(package=PACKAGE)
+class Maxout(keras.layers.Layer):
+    """Largest of each group of neighbouring units: (batch, units) -> (batch, units / pieces).
+
+    Args:
+        pieces: units in a group (P2's dense head: pairs).
+    """
+
+    def __init__(self, pieces=2, **kwargs):
+        super().__init__(**kwargs)
+        self.pieces = pieces
+
+    def call(self, inputs):
+        """Takes the maximum over each group."""
+        return ops.max(ops.reshape(inputs, (-1, inputs.shape[-1] // self.pieces, self.pieces)), axis=-1)
+
+    def compute_output_shape(self, input_shape):
+        """Returns (batch, units / pieces)."""
+        return (*input_shape[:-1], input_shape[-1] // self.pieces)
+
+    def get_config(self):
+        """Returns the arguments that rebuild the layer."""
+        return {**super().get_config(), "pieces": self.pieces}
+
+
+@keras.saving.register_keras_serializable(package=PACKAGE)
+class RMSPooling2D(keras.layers.Layer):
+    """Root of the mean square over 3x3 windows without padding (P2's dense head).
+
+    Input (batch, height, width, channels); the square root's slope is kept finite at zero.
+
+    Args:
+        pool_size: side of the window.
+        strides: step between windows.
+    """
+
+    def __init__(self, pool_size=3, strides=2, **kwargs):
+        super().__init__(**kwargs)
+        self.pool_size = pool_size
+        self.strides = strides
+
+    def call(self, inputs):
+        """Pools in float32, whatever the precision."""
+        squares = ops.square(ops.cast(inputs, "float32"))
+        means = ops.average_pool(squares, self.pool_size, self.strides, padding="valid")
+        return ops.cast(ops.sqrt(means + 1e-12), inputs.dtype)
+
+    def compute_output_shape(self, input_shape):
+        """Returns (batch, pooled height, pooled width, channels)."""
+        height, width = ((side - self.pool_size) // self.strides + 1 for side in input_shape[1:3])
+        return (input_shape[0], height, width, input_shape[3])
+
+    def get_config(self):
+        """Returns the arguments that rebuild the layer."""
+        return {**super().get_config(), "pool_size": self.pool_size, "strides": self.strides}
+
+
+@keras.saving.register_keras_serializable(package=PACKAGE)
+class Standardize(keras.layers.Layer):
+    """Subtracts the training set's channel means and divides by its SDs (P2 section 4.2).
+
+    The numbers are part of the configuration, not weights. Input (batch, height, width, 3), RGB,
+    pixels 0-255 of any dtype; output the same shape, in the layer's compute dtype.
+
+    Args:
+        mean: three channel means, 0-255.
+        sd: three positive channel SDs.
+    """
+
+    def __init__(self, mean, sd, **kwargs):
+        super().__init__(**kwargs)
+        self.mean = tuple(float(value) for value in mean)
+        self.sd = tuple(float(value) for value in sd)
+        if len(self.mean) != 3 or len(self.sd) != 3 or min(self.sd) <= 0:
+            raise ValueError(
+                f"`mean` and `sd` must be three numbers each, `sd` positive. Received: mean={mean}, sd={sd}"
+            )
+
+    def call(self, inputs):
+        """Standardises in float32, then casts."""
+        pixels = ops.cast(inputs, "float32")
+        standardised = (pixels - ops.array(self.mean, "float32")) / ops.array(self.sd, "float32")
+        return ops.cast(standardised, self.compute_dtype)
+
+    def compute_output_shape(self, input_shape):
+        """Returns `input_shape`."""
+        return input_shape
+
+    def get_config(self):
+        """Returns the arguments that rebuild the layer."""
+        return {**super().get_config(), "mean": self.mean, "sd": self.sd}
