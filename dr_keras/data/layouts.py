@@ -1,5 +1,6 @@
 """Which dataset lies in a folder, and its records."""
 
+import os
 from pathlib import Path
 
 from dr_keras.data import own_datasets, public_datasets
@@ -16,7 +17,11 @@ _LAYOUTS = {
     "eyepacs": ("trainLabels.csv", public_datasets.find_eyepacs, public_datasets.read_eyepacs),
     "aptos": ("train.csv and train_images/", public_datasets.find_aptos, public_datasets.read_aptos),
     "messidor2": ("messidor_data.csv", public_datasets.find_messidor2, public_datasets.read_messidor2),
-    "ddr": ("DR_grading/train.txt, valid.txt or test.txt", public_datasets.find_ddr, public_datasets.read_ddr),
+    "ddr": (
+        "DR_grading/train.txt, valid.txt or test.txt",
+        public_datasets.find_ddr,
+        public_datasets.read_ddr,
+    ),
     "csv": ("labels.csv or a single CSV file", own_datasets.find_csv, own_datasets.read_csv),
     "folders": (
         "class folders 0-4 or No_DR ... Proliferate_DR",
@@ -44,7 +49,7 @@ def load_dataset(data_dir, layout="auto"):
     if layout != "auto" and layout not in _LAYOUTS:
         names = ", ".join(("auto", *LAYOUT_NAMES))
         raise ValueError(f"`layout` must be one of {names}. Received: layout={layout}")
-    root = Path(data_dir)
+    root = Path(os.path.normpath(data_dir))
     if not root.exists():
         raise InputError(f"{data_dir}: no such folder or CSV file")
     name = _recognise(root) if layout == "auto" else layout

@@ -79,7 +79,9 @@ def read_folders(root):
     others = [f for parent in sorted(parents) for f in _subfolders(parent) if f not in {*folders, *parents}]
     notes = []
     if others:
-        notes.append(f"folders that name no grade are left out: {', '.join(image_name(f, root) for f in others)}")
+        notes.append(
+            f"folders that name no grade are left out: {', '.join(image_name(f, root) for f in others)}"
+        )
     return records, notes + _patient_notes(records)
 
 
@@ -104,7 +106,7 @@ def _label(row):
 
 
 def _patient_notes(records):
-    if any(record.patient != record.image for record in records):
+    if not records or any(record.patient != record.image for record in records):
         return []
     return ["patients aren't said: each photograph counts as a patient of its own"]
 

@@ -41,7 +41,7 @@ class PhotographIndex:
             InputError: if several files answer to the name.
         """
         exact = Path(os.path.normpath(self.folder / name))
-        if exact.is_file():
+        if os.path.isfile(exact):  # unlike Path.is_file, False for impossible names too
             return exact
         key = name.replace("\\", "/").removeprefix("./").lower()
         found = next((paths for paths in self._candidates(key) if paths), ())

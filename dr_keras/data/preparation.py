@@ -23,7 +23,9 @@ from dr_keras.errors import InputError
 from dr_keras.files import atomic_path, write_json
 
 FORMAT = 1  # raised whenever the pixels that a photograph gives change
+MANIFEST = "manifest.json"
 SHARD_ROWS = 256
+_WORTH_A_POOL = 128  # photographs; fewer are done before other processes have started
 SYNTHETIC_ROOT = "synthetic/"
 
 
@@ -85,7 +87,8 @@ def prepare_dataset(dataset, output_dir, image_size, workers=None, progress=None
         dataset: `FundusDataset`.
         output_dir: folder for the shards; created.
         image_size: side of the stored images in pixels.
-        workers: processes; default one per core.
+        workers: processes; default one per core. Processes are spawned: a program that calls this
+            needs the usual `if __name__ == "__main__":`.
         progress: optional wrapper of an iterator with a `total` argument, as `tqdm.tqdm`.
 
     Returns:
@@ -95,51 +98,52 @@ def prepare_dataset(dataset, output_dir, image_size, workers=None, progress=None
         InputError: if the folder holds other photographs or another size.
     """
     output_dir = Path(output_dir)
-    header = {"format": FORMAT, "image_size": image_size, "dataset": dataset.name}
-    expected = [_source_stamp(record) for record in dataset.records]
-    manifest = _read_json(output_dir / "manifest.json")
+    header = {"format": FORMAT, "dataset": dataset.name, "root": dataset.root, "image_size": image_size}
+    sources = [source_stamp(record) for record in dataset.records]
+    manifest = read_manifest(output_dir)
     if manifest is not None:
-        check_manifest(manifest, output_dir, header, expected)
+        _check_same(manifest, output_dir / MANIFEST, header, sources)
         return manifest
-    shards = [range(start, min(start + SHARD_ROWS, len(expected))) for start in range(0, len(expected), SHARD_ROWS)]
-    done = [_shard_is_done(output_dir, number, header, [expected[i] for i in rows]) for number, rows in enumerate(shards)]
-    todo = [index for finished, rows in zip(done, shards, strict=True) if not finished for index in rows]
-    with _mapper(workers, len(todo)) as mapper:
-        paths = [dataset.records[index].path for index in todo]
+    shards = [sources[start : start + SHARD_ROWS] for start in range(0, len(sources), SHARD_ROWS)]
+    todo = [n for n, shard in enumerate(shards) if not _shard_is_done(output_dir, n, header, shard)]
+    paths = [source["record"]["path"] for number in todo for source in shards[number]]
+    with _mapper(workers, len(paths)) as mapper:
         results = mapper(functools.partial(_prepare_or_reason, image_size=image_size), paths)
-        if progress is not None:
-            results = progress(results, total=len(todo))
-        results = iter(results)
-        for number, rows in enumerate(shards):
-            if not done[number]:
-                _write_shard(output_dir, number, header, [(expected[index], *next(results)) for index in rows])
-    return _write_manifest(output_dir, header, len(shards))
+        results = iter(progress(results, total=len(paths)) if progress else results)
+        for number in todo:
+            _write_shard(output_dir, number, header, [(source, *next(results)) for source in shards[number]])
+    return _write_manifest(output_dir, {**header, "notes": list(dataset.notes)}, len(shards))
 
 
-def check_manifest(manifest, output_dir, header, expected=None):
-    """Raises `InputError` unless a manifest was made with these settings and of these sources."""
+def source_stamp(record):
+    """What is known of a photograph before it is read, and tells that it is the one prepared."""
+    size = 0
+    if not record.path.startswith(SYNTHETIC_ROOT):
+        try:
+            size = os.stat(record.path).st_size
+        except OSError:
+            size = -1
+    return {"record": dataclasses.asdict(record), "bytes": size}
+
+
+def read_manifest(folder):
+    """Returns the manifest of a prepared folder, or None where there is none."""
+    return _read_json(Path(folder) / MANIFEST)
+
+
+def _check_same(found, path, header, sources):
     for key, value in header.items():
-        if manifest.get(key) != value:
+        if found.get(key) != value:
             raise InputError(
-                f"{output_dir}: prepared with {key}={manifest.get(key)}, expected {value}; "
+                f"{path}: prepared with {key}={found.get(key)}, expected {value}; "
                 "name another folder or delete this one"
             )
-    found = [row["source"] for row in manifest["images"]]
-    if expected is not None and found != expected:
+    stamps = [{"record": row["record"], "bytes": row["bytes"]} for row in found["images"]]
+    if stamps != sources:
         raise InputError(
-            f"{output_dir}: prepared from other photographs ({len(found)}, now {len(expected)}, or files changed "
-            "since); name another folder or delete this one"
+            f"{path}: prepared from other photographs or labels ({len(stamps)} there, {len(sources)} now, or "
+            "changed since); name another folder or delete this one"
         )
-
-
-def _source_stamp(record):
-    """What tells, without reading it, that a source is the one that was prepared: name and size."""
-    if record.path.startswith(SYNTHETIC_ROOT):
-        return [record.image, 0]
-    try:
-        return [record.image, os.stat(record.path).st_size]
-    except OSError:
-        return [record.image, -1]
 
 
 def _prepare_or_reason(path, image_size):
@@ -152,10 +156,10 @@ def _prepare_or_reason(path, image_size):
 
 
 class _mapper:
-    """Gives a `map` in order: over processes, or in this one where that is not worth it."""
+    """Context that gives a `map` in order: over processes, or in this one where that is not worth it."""
 
     def __init__(self, workers, num_items):
-        self._workers = 1 if num_items < 2 * SHARD_ROWS // 4 else workers or os.cpu_count() or 1
+        self._workers = 1 if num_items < _WORTH_A_POOL else workers or os.cpu_count() or 1
         self._pool = None
 
     def __enter__(self):
@@ -171,13 +175,14 @@ class _mapper:
 
 
 def shard_paths(output_dir, number):
+    """Paths of a shard's pixels and of its rows."""
     return output_dir / f"shard-{number:05d}.npy", output_dir / f"shard-{number:05d}.json"
 
 
 def _write_shard(output_dir, number, header, results):
     pixels, rows = [], []
     for source, prepared, reason in results:
-        row = {"source": source}
+        row = dict(source)
         if prepared is None:
             row["error"] = reason
         else:
@@ -192,13 +197,13 @@ def _write_shard(output_dir, number, header, results):
     write_json(rows_path, {**header, "images": rows})  # last: its presence says that the shard is whole
 
 
-def _shard_is_done(output_dir, number, header, expected):
+def _shard_is_done(output_dir, number, header, sources):
     array_path, rows_path = shard_paths(output_dir, number)
     shard = _read_json(rows_path)
     if shard is None or not array_path.exists():
         return False
-    check_manifest(shard, output_dir, header)
-    return [row["source"] for row in shard["images"]] == expected
+    _check_same(shard, rows_path, header, sources)
+    return True
 
 
 def _write_manifest(output_dir, header, num_shards):
@@ -207,7 +212,7 @@ def _write_manifest(output_dir, header, num_shards):
         for row in _read_json(shard_paths(output_dir, number)[1])["images"]:
             images.append({**row, "shard": number})
     manifest = {**header, "num_shards": num_shards, "images": images}
-    write_json(output_dir / "manifest.json", manifest)
+    write_json(output_dir / MANIFEST, manifest)
     return manifest
 
 

@@ -4,7 +4,10 @@ from dr_keras.data.label_files import Label, eye_of, parse_grade, read_list, rea
 from dr_keras.data.photograph_files import PhotographIndex, make_records, missing_note
 
 _IDRID_GRADING = "B. Disease Grading"
-_IDRID_SPLITS = {"train": ("a. Training Set", "a. *Training*.csv"), "test": ("b. Testing Set", "b. *Testing*.csv")}
+_IDRID_SPLITS = {
+    "train": ("a. Training Set", "a. *Training*.csv"),
+    "test": ("b. Testing Set", "b. *Testing*.csv"),
+}
 _DDR_SPLITS = {"train": "train", "valid": "validation", "test": "test"}
 _DDR_UNGRADABLE = "5"
 
@@ -117,7 +120,9 @@ def read_ddr(root):
         labels = [Label(row, row["image"], parse_grade(row["level"], row), split=split) for row in graded]
         _append(records, notes, root, labels, folder / name, path)
         if len(graded) < len(rows):
-            notes.append(f"{path.name}: {len(rows) - len(graded)} photographs with label 5 (ungradable) dropped")
+            notes.append(
+                f"{path.name}: {len(rows) - len(graded)} photographs with label 5 (ungradable) dropped"
+            )
     return records, notes
 
 

@@ -4,7 +4,9 @@ from pathlib import Path
 
 import numpy as np
 
-from dr_keras.data.preparation import shard_paths
+from dr_keras.data.fundus import FieldOfView
+from dr_keras.data.preparation import FORMAT, read_manifest, shard_paths
+from dr_keras.data.records import Record
 from dr_keras.errors import InputError
 
 _STATISTICS_IMAGES = 1000  # enough for three significant digits
@@ -12,32 +14,37 @@ _STATISTICS_STRIDE = 4  # pixels
 
 
 class PreparedDataset:
-    """The readable photographs of a prepared dataset.
+    """The readable photographs of a prepared folder. The folder alone is enough.
 
     Attributes:
+        folder: the prepared folder.
+        name, root, notes: of the dataset it was made from.
         records: list of `Record`, one per readable photograph, in order.
+        views: list of `FieldOfView`, where each lay in its original photograph.
         unreadable: list of (image, reason) of those left out.
-        views: list of field-of-view dicts, as in the manifest.
-        image_size: side of the images in pixels.
         grades: int array (n,); -1 where the dataset gives none.
+        image_size: side of the images in pixels.
+
+    Raises:
+        InputError: if the folder isn't a whole prepared one, or nothing in it is readable.
     """
 
-    def __init__(self, dataset, manifest, folder):
+    def __init__(self, folder):
         self.folder = Path(folder)
+        manifest = read_manifest(folder)
+        if manifest is None or manifest.get("format") != FORMAT:
+            raise InputError(f"{folder}: expected a folder made by scripts/prepare_data.py, with a manifest.json")
+        self.name, self.root, self.notes = manifest["dataset"], manifest["root"], manifest["notes"]
         self.image_size = manifest["image_size"]
-        self.records, self.unreadable, self.views, positions = [], [], [], []
-        for record, row in zip(dataset.records, manifest["images"], strict=True):
-            if "error" in row:
-                self.unreadable.append((record.image, row["error"]))
-                continue
-            self.records.append(record)
-            self.views.append(row["field_of_view"])
-            positions.append((row["shard"], row["row"]))
-        if not self.records:
-            raise InputError(f"{dataset.root}: none of its {len(dataset.records)} photographs can be read")
-        self._positions = np.array(positions)
-        self._shards = [self._open(number) for number in range(manifest["num_shards"])]
+        readable = [row for row in manifest["images"] if "error" not in row]
+        self.unreadable = [(row["record"]["image"], row["error"]) for row in manifest["images"] if "error" in row]
+        if not readable:
+            raise InputError(f"{self.root or folder}: none of its {len(self.unreadable)} photographs can be read")
+        self.records = [Record(**row["record"]) for row in readable]
+        self.views = [FieldOfView(**row["field_of_view"]) for row in readable]
         self.grades = np.array([-1 if record.grade is None else record.grade for record in self.records])
+        self._positions = np.array([(row["shard"], row["row"]) for row in readable])
+        self._shards = [self._open(number) for number in range(manifest["num_shards"])]
 
     def _open(self, number):
         path = shard_paths(self.folder, number)[0]

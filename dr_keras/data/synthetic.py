@@ -93,7 +93,9 @@ def synthetic_dataset(num_images, seed=0):
         ValueError: for arguments out of range.
     """
     if int(num_images) != num_images or num_images < 1:
-        raise ValueError(f"`num_images` must be a whole number of at least 1. Received: num_images={num_images}")
+        raise ValueError(
+            f"`num_images` must be a whole number of at least 1. Received: num_images={num_images}"
+        )
     if int(seed) != seed or seed < 0:
         raise ValueError(f"`seed` must be a whole number from 0 on. Received: seed={seed}")
     grades = _generator((seed,), "grades").permutation(np.arange(num_images) % NUM_GRADES)
@@ -130,4 +132,4 @@ def draw_record(record, size=512):
 def _generator(seeds, stream, grade=0):
     """A generator of its own for each part of a photograph: changing one part leaves the others."""
     streams = ("eye", "camera", "lesions", "retina", "grades")
-    return np.random.default_rng((*map(int, seeds), streams.index(stream), int(grade)))
+    return np.random.default_rng((streams.index(stream), int(grade), *map(int, seeds)))

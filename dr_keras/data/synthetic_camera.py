@@ -16,6 +16,8 @@ _LOOKS = np.array(
         [1.45, 1.10, 1.20],  # brown
     ]
 )
+_FUNDUS = np.array([0.74, 0.42, 0.20])  # a middling fundus's reflectance
+_CONTRAST = np.array([0.145, 0.20, 0.28])  # of a photograph with exponents of 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,7 +30,8 @@ class Camera:
         centre: (x, y) of the field of view's centre off the middle, over the height.
         notch: angle of the tab that marks the frame's upper edge, or None.
         tone: exponents of (red, green, blue).
-        gain: exposure of (red, green, blue).
+        level: mean of (red, green, blue) in the field of view, in 0-1.
+        contrast: their standard deviations over their means.
         light: (x, y) of the brightest place, in radii.
         falloff: how much darker it gets a radius away from there.
         haze: strength of the grey veil at the edge of the pupil.
@@ -41,7 +44,8 @@ class Camera:
     centre: tuple
     notch: float | None
     tone: np.ndarray
-    gain: np.ndarray
+    level: list
+    contrast: list
     light: np.ndarray
     falloff: float
     haze: float
@@ -59,11 +63,16 @@ class Camera:
         shapes = [np.stack([np.cos(turn), np.sin(turn)], axis=1)]
         if self.notch is not None:
             corners = self.notch + np.array([-0.04, 0.0, 0.04])
-            shapes.append(np.array([[0.98], [1.035], [0.98]]) * np.stack([np.cos(corners), np.sin(corners)], axis=1))
+            shapes.append(
+                np.array([[0.98], [1.035], [0.98]]) * np.stack([np.cos(corners), np.sin(corners)], axis=1)
+            )
         return canvas.coverage(shapes)
 
     def expose(self, rng, canvas, retina, field_of_view):
         """Takes the photograph.
+
+        Exposure and contrast are set for the field of view as a whole, like an automatic camera's, so
+        that lesions leave no trace in its mean and spread.
 
         Args:
             rng: NumPy generator, for what lies on the lens and the sensor's noise.
@@ -74,16 +83,26 @@ class Camera:
         Returns:
             uint8 RGB (height, width, 3).
         """
-        retina *= np.maximum(1 - self.falloff * canvas.from_point(self.light), 0.05)
+        rim = np.square(np.square(np.square(canvas.from_point((0, 0)))))
+        retina *= np.maximum(1 - self.falloff * canvas.from_point(self.light) - 0.2 * rim, 0.05)
         edge = np.sqrt(canvas.from_point(-self.light))
         blend(retina, self.haze * np.exp(-np.square((edge - 1.25) / 0.3)), (0.75, 0.62, 0.5))
         _artefacts(rng, canvas, retina)
-        image = np.empty((canvas.height, canvas.width, 3), dtype="float32")
+        seen = (field_of_view >= 0.5).astype("uint8")
+        noise = np.frombuffer(rng.bytes(retina.size), dtype="int8").reshape(retina.shape)
+        photograph = []
         for channel, plane in enumerate(retina):
             plane = np.clip(canvas.blurred(plane, self.blur), 0, 1)
-            image[..., channel] = cv2.pow(plane, self.tone[channel]) * field_of_view * self.gain[channel]
-        image += (rng.random(image.shape, dtype="float32") - 0.5) * (2 * self.noise)
-        return np.rint(np.clip(image, 0, 1) * 255).astype("uint8")
+            plane = cv2.pow(plane, self.tone[channel])
+            mean, spread = cv2.meanStdDev(plane, mask=seen)
+            gain = 255 * self.level[channel] * self.contrast[channel] / spread.item()
+            plane *= gain
+            plane += 255 * self.level[channel] - gain * mean.item()
+            np.maximum(plane, 2, out=plane)
+            plane *= field_of_view
+            plane += noise[channel] * np.float32(self.noise * 255 / 128)
+            photograph.append(cv2.convertScaleAbs(plane))
+        return cv2.merge(photograph)
 
 
 def draw_camera(rng):
@@ -98,14 +117,17 @@ def draw_camera(rng):
     cut_off = rng.random() < 0.5
     radius = rng.uniform(0.52, 0.6) if cut_off else rng.uniform(0.44, 0.49)
     aspect = rng.uniform(max(1.0, 2 * radius + 0.04), 1.5)
-    look = rng.dirichlet(np.full(len(_LOOKS), 0.35)) @ _LOOKS
+    tone = rng.dirichlet(np.full(len(_LOOKS), 0.35)) @ _LOOKS + rng.normal(0, 0.05, 3)
+    level = np.power(_FUNDUS, tone) * rng.uniform(0.8, 1.05) * rng.uniform(0.96, 1.04, 3)
+    contrast = _CONTRAST * tone * rng.lognormal(0, 0.2) * rng.lognormal(0, 0.06, 3)
     return Camera(
         aspect=aspect,
         radius=radius,
         centre=(rng.uniform(-0.4, 0.4) * (aspect - 2 * radius - 0.02), rng.uniform(-0.012, 0.012)),
         notch=rng.uniform(-0.9, -0.5) if rng.random() < 0.4 else None,
-        tone=look + rng.normal(0, 0.05, 3),
-        gain=np.float32(rng.uniform(0.9, 1.12) * rng.uniform(0.96, 1.04, 3)),
+        tone=tone,
+        level=level.tolist(),
+        contrast=contrast.tolist(),
         light=rng.normal(0, 0.2, 2),
         falloff=rng.uniform(0.08, 0.4),
         haze=rng.uniform(0, 0.4) if rng.random() < 0.5 else 0.0,
@@ -119,7 +141,11 @@ def _artefacts(rng, canvas, retina):
     if rng.random() < 0.15:
         count = int(rng.integers(1, 4))
         dust = blob(rng, rng.uniform(-0.7, 0.7, (count, 2)), rng.uniform(0.02, 0.05, count), 0.03)
-        blend(retina, canvas.coverage(dust, rng.uniform(0.15, 0.3, count), softness=0.012), (0.35, 0.30, 0.24))
+        blend(
+            retina, canvas.coverage(dust, rng.uniform(0.15, 0.3, count), softness=0.012), (0.35, 0.30, 0.24)
+        )
     if rng.random() < 0.12:
-        ghost = blob(rng, rng.uniform(-0.8, 0.8, (1, 2)), [rng.uniform(0.06, 0.2)], 0.03, rng.uniform(1, 2))
-        blend(retina, 0.3 * canvas.coverage(ghost, softness=0.03), (0.80, 0.82, 0.72))
+        angle = rng.uniform(0, 2 * np.pi)
+        place = rng.uniform(0.5, 0.9) * np.array([[np.cos(angle), np.sin(angle)]])
+        ghost = blob(rng, place, [rng.uniform(0.06, 0.2)], 0.03, rng.uniform(1, 2), [angle + np.pi / 2])
+        blend(retina, rng.uniform(0.1, 0.25) * canvas.coverage(ghost, softness=0.03), (0.80, 0.78, 0.62))

@@ -78,19 +78,28 @@ class Canvas:
         sigma *= self.radius
         return cv2.GaussianBlur(plane, (0, 0), sigma) if sigma > 0.2 else plane
 
-    def noise(self, rng, cells):
-        """Smooth noise.
+    def noise(self, rng, octaves):
+        """Smooth noise about 0.
 
         Args:
             rng: NumPy generator; as many numbers are drawn for every size of photograph.
-            cells: lumps of the noise along the height.
+            octaves: pairs (lumps along the height, standard deviation), coarsest first.
 
         Returns:
-            float32 (height, width), about 0, standard deviation near 1.
+            float32 (height, width).
         """
-        aspect = round(self.width / self.height, 1)
-        field = rng.standard_normal((cells, max(1, round(cells * aspect))), dtype="float32")
-        return cv2.resize(field, (self.width, self.height), interpolation=cv2.INTER_CUBIC) * 1.4
+        field = np.zeros((1, 1), dtype="float32")
+        for lumps, deviation in octaves:
+            lumps_across = round(lumps * round(self.width / self.height, 1))
+            field = cv2.resize(field, (lumps_across, lumps), interpolation=cv2.INTER_CUBIC)
+            field += rng.normal(0, 1.4 * deviation, field.shape)  # the interpolation takes the 1.4 away again
+        return cv2.resize(field, (self.width, self.height), interpolation=cv2.INTER_CUBIC)
+
+    def resized(self, height):
+        """Returns the `Canvas` of the same photograph at another height."""
+        scale = height / self.height
+        centre = (self.centre[0] * scale, self.centre[1] * scale)
+        return Canvas(height, round(self.width * scale), centre, self.radius * scale)
 
 
 def blend(planes, alpha, colour):
@@ -143,7 +152,7 @@ def ribbons(paths, widths):
     Returns:
         float array (n, 2 * points, 2).
     """
-    tangent = np.gradient(paths, axis=1)
-    tangent /= np.maximum(np.linalg.norm(tangent, axis=-1, keepdims=True), 1e-6)
-    normal = np.stack([-tangent[..., 1], tangent[..., 0]], axis=-1) * widths[..., None] / 2
+    tangent = np.diff(paths, axis=1, append=2 * paths[:, -1:] - paths[:, -2:-1])
+    length = np.maximum(np.hypot(tangent[..., 0], tangent[..., 1]), 1e-6)
+    normal = np.stack([-tangent[..., 1], tangent[..., 0]], axis=-1) * (widths / length)[..., None] / 2
     return np.concatenate([paths + normal, (paths - normal)[:, ::-1]], axis=1)

@@ -89,7 +89,9 @@ def _vessels(rng, disc, fovea, nasal):
     for children, length, points in ((4, 0.5, 20), (2, 0.5, 10)):
         levels.append(grow_branches(rng, *levels[-1], fovea, children, length, points))
     paths, widths = zip(*levels)
-    return tuple(p.reshape(2, -1, *p.shape[1:]) for p in paths), tuple(w.reshape(2, -1, *w.shape[1:]) for w in widths)
+    return tuple(p.reshape(2, -1, *p.shape[1:]) for p in paths), tuple(
+        w.reshape(2, -1, *w.shape[1:]) for w in widths
+    )
 
 
 def grow_branches(rng, parents, widths, fovea, children, length, points):
@@ -109,9 +111,9 @@ def grow_branches(rng, parents, widths, fovea, children, length, points):
     """
     count, steps = widths.shape
     place = (np.arange(children) + rng.uniform(0.1, 0.9, (count, children))) / children
-    index = ((0.12 + 0.8 * place) * (steps - 1)).astype("int64")
+    index = ((0.12 + 0.8 * place) * (steps - 2)).astype("int64")
     row = np.arange(count)[:, None]
-    tangent = np.gradient(parents, axis=1)[row, index]
+    tangent = parents[row, index + 1] - parents[row, index]
     side = np.where((np.arange(children) + rng.integers(0, 2, (count, 1))) % 2, 1, -1)
     heading = np.arctan2(tangent[..., 1], tangent[..., 0]) + side * rng.uniform(0.35, 0.95, side.shape)
     start = parents[row, index].reshape(-1, 1, 2)
@@ -121,12 +123,13 @@ def grow_branches(rng, parents, widths, fovea, children, length, points):
         2 * np.pi * (rng.uniform(1, 2.5, side.shape)[..., None] * s + rng.random(side.shape)[..., None])
     )
     heading = (heading[..., None] + bend[..., None] * s + wave).reshape(-1, points)
-    lengths = np.linalg.norm(np.diff(parents, axis=1), axis=-1).sum(axis=1)
+    steps_taken = np.diff(parents, axis=1)
+    lengths = np.hypot(steps_taken[..., 0], steps_taken[..., 1]).sum(axis=1)
     step = np.repeat(length * lengths, children)[:, None] * rng.uniform(0.5, 1.3, (len(heading), 1)) / points
     moves = np.stack([np.cos(heading), np.sin(heading)], axis=-1) * step[..., None]
     paths = start + np.cumsum(moves, axis=1) - moves[:, :1]
     # No vessel enters the avascular zone: the path stands still where it would.
-    entered = np.linalg.norm(paths - fovea, axis=-1) < _AVASCULAR_RADIUS
+    entered = np.hypot(paths[..., 0] - fovea[0], paths[..., 1] - fovea[1]) < _AVASCULAR_RADIUS
     last = np.where(entered.any(axis=1), np.maximum(entered.argmax(axis=1) - 1, 0), points - 1)
     paths = paths[np.arange(len(paths))[:, None], np.minimum(np.arange(points), last[:, None])]
     calibre = widths[row, index] * rng.uniform(0.45, 0.75, side.shape)

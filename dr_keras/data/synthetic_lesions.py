@@ -8,7 +8,6 @@ import dataclasses
 import numpy as np
 
 from dr_keras.data.synthetic_canvas import blob, ribbons
-from dr_keras.data.synthetic_eye import grow_branches
 
 LESIONS = ("microaneurysms", "haemorrhages", "hard_exudates", "soft_exudates", "neovascularisation")
 
@@ -19,7 +18,12 @@ _COUNTS = {
     0: {},
     1: {"microaneurysms": (4, 9)},
     2: {"microaneurysms": (8, 15), "haemorrhages": (5, 11), "hard_exudates": (0, 2), "soft_exudates": (0, 1)},
-    3: {"microaneurysms": (10, 20), "haemorrhages": (24, 36), "hard_exudates": (0, 2), "soft_exudates": (2, 4)},
+    3: {
+        "microaneurysms": (10, 20),
+        "haemorrhages": (24, 36),
+        "hard_exudates": (0, 2),
+        "soft_exudates": (2, 4),
+    },
     4: {
         "microaneurysms": (6, 18),
         "haemorrhages": (6, 22),
@@ -75,14 +79,16 @@ def draw_lesions(rng, eye, canvas, grade):
 
 def _places(rng, eye, canvas, count, margin=_EDGE, clear_of_vessels=0.022):
     """Draws `count` places spread over the four quadrants, off the disc, the fovea and the trunks."""
-    tries = 12 * count + 60
+    tries = 8 * count + 48
     angle = (np.arange(tries) % 4 + rng.random(tries)) * np.pi / 2
     points = rng.uniform(0.05, 1, tries)[:, None] ** 0.6 * np.stack([np.cos(angle), np.sin(angle)], axis=1)
     free = canvas.inside(points, margin)
     free &= np.linalg.norm(points - eye.disc, axis=1) > eye.disc_radius + 0.08
     free &= np.linalg.norm(points - eye.fovea, axis=1) > 0.09
     trunks = eye.paths[0][:, :, ::2].reshape(-1, 2)
-    squares = np.sum(points**2, axis=1) + (np.sum(trunks**2, axis=1)[:, None] - 2 * trunks @ points.T).min(axis=0)
+    squares = np.sum(points**2, axis=1) + (np.sum(trunks**2, axis=1)[:, None] - 2 * trunks @ points.T).min(
+        axis=0
+    )
     free &= squares > clear_of_vessels**2
     quadrants = [points[quadrant::4][free[quadrant::4]][: -(-count // 4)] for quadrant in range(4)]
     return rng.permutation(np.concatenate(quadrants))[:count]
@@ -92,20 +98,27 @@ def _microaneurysms(rng, eye, canvas, count):
     places = _places(rng, eye, canvas, count)
     shapes = blob(rng, places, rng.uniform(0.013, 0.019, len(places)), roughness=0.05)
     opacities = rng.uniform(0.75, 0.95, len(places))
-    return Paint("microaneurysms", list(shapes), opacities, (0.40, 0.06, 0.05), 0.003)
+    return Paint("microaneurysms", list(shapes), opacities, (0.44, 0.08, 0.06), 0.004)
 
 
 def _haemorrhages(rng, eye, canvas, count):
-    """Dots and blots, some flame-shaped along the nerve fibres around the disc."""
+    """Dots and blots; some flame-shaped, streaks side by side along the nerve fibres from the disc."""
     places = _places(rng, eye, canvas, count)
     count = len(places)
     flame = rng.random(count) < 0.25
-    radii = np.where(rng.random(count) < 0.6, rng.uniform(0.018, 0.027, count), rng.uniform(0.027, 0.046, count))
+    streaks = np.where(flame, 4, 1)
+    radii = np.where(
+        rng.random(count) < 0.6, rng.uniform(0.018, 0.027, count), rng.uniform(0.027, 0.046, count)
+    )
+    radii = np.repeat(np.where(flame, 0.6, 1) * radii, streaks)
+    spread = np.repeat(np.where(flame, 0.5, 0), streaks) * radii
+    places = np.repeat(places, streaks, axis=0) + spread[:, None] * rng.normal(0, 1, (len(radii), 2))
+    stretch = np.repeat(np.where(flame, rng.uniform(4, 6, count), rng.uniform(1, 1.5, count)), streaks)
     away = places - eye.disc
-    angles = np.arctan2(away[:, 1], away[:, 0]) + rng.normal(0, 0.2, count)
-    stretch = np.where(flame, rng.uniform(2.5, 4, count), rng.uniform(1, 1.5, count))
+    angles = np.arctan2(away[:, 1], away[:, 0]) + np.repeat(rng.normal(0, 0.2, count), streaks)
     shapes = blob(rng, places, radii, roughness=0.13, stretch=stretch, angles=angles)
-    return Paint("haemorrhages", list(shapes), rng.uniform(0.6, 0.9, count), (0.40, 0.07, 0.05), 0.008)
+    opacities = np.repeat(rng.uniform(0.6, 0.9, count), streaks)
+    return Paint("haemorrhages", list(shapes), opacities, (0.40, 0.07, 0.05), 0.007)
 
 
 def _hard_exudates(rng, eye, canvas, count):
@@ -122,7 +135,9 @@ def _hard_exudates(rng, eye, canvas, count):
     places = places[clear & canvas.inside(places, _EDGE)]
     radii = np.minimum(rng.lognormal(np.log(0.01), 0.4, len(places)), 0.025)
     shapes = blob(rng, places, radii, roughness=0.25, stretch=1.2)
-    return Paint("hard_exudates", list(shapes), rng.uniform(0.6, 1.0, len(places)), (0.98, 0.86, 0.45), 0.0025)
+    return Paint(
+        "hard_exudates", list(shapes), rng.uniform(0.6, 1.0, len(places)), (0.98, 0.86, 0.45), 0.0025
+    )
 
 
 def _soft_exudates(rng, eye, canvas, count):
@@ -135,23 +150,27 @@ def _soft_exudates(rng, eye, canvas, count):
 
 
 def _neovascularisation(rng, eye, canvas, count):
-    """Fans of fine looping new vessels, at the disc or elsewhere."""
+    """Fans of fine new vessels that end in loops, at the disc or elsewhere."""
     shapes = []
     for place in _places(rng, eye, canvas, count, margin=0.25, clear_of_vessels=0.0):
         if rng.random() < 0.3:
             place = eye.disc + rng.normal(0, 0.04, 2)
-        spokes = int(rng.integers(7, 11))
-        s = np.linspace(0, 1, 14)
-        fan = rng.uniform(0, 2 * np.pi) + rng.uniform(2.5, 5.5) * np.linspace(0, 1, spokes)[:, None]
-        sway = np.sin(2 * np.pi * (rng.uniform(1, 2, (spokes, 1)) * s + rng.random((spokes, 1))))
-        step = rng.uniform(0.13, 0.2) * rng.uniform(0.75, 1.1, (spokes, 1, 1)) / 14
-        stems = place + np.cumsum(step * _direction(fan + 0.7 * sway), axis=1)
-        curls, _ = grow_branches(rng, stems, np.ones(stems.shape[:2]), eye.fovea, 4, 0.6, 12)
-        rims = [stems[:, first] + rng.normal(0, 0.008, (spokes, 2)) for first in (6, 10, 13)]
-        width = rng.uniform(0.008, 0.011)
-        for paths in (stems, curls, np.stack(rims)):
-            shapes.extend(ribbons(paths, np.full(paths.shape[:2], width)))
-    return Paint("neovascularisation", shapes, np.full(len(shapes), 0.75), (0.50, 0.10, 0.07), 0.0025)
+        stems, loops, points = 12, 60, 16
+        s = np.linspace(0, 1, points)
+        fan = rng.uniform(0, 2 * np.pi) + rng.uniform(2, 4) * np.linspace(0, 1, stems)[:, None]
+        sway = rng.normal(0, 0.5, (stems, 1)) + np.sin(2 * np.pi * (1.5 * s + rng.random((stems, 1))))
+        reach = rng.uniform(0.13, 0.2) * rng.uniform(0.6, 1.1, (stems, 1, 1))
+        paths = place + np.cumsum(reach / points * _direction(fan + 0.6 * sway), axis=1)
+        start = paths[rng.integers(0, stems, loops), rng.integers(4, points, loops)]
+        turn = (
+            rng.uniform(0, 2 * np.pi, (loops, 1))
+            + rng.choice([-1, 1], (loops, 1)) * rng.uniform(3, 7, (loops, 1)) * s
+        )
+        size = rng.uniform(0.05, 0.13, (loops, 1, 1))
+        curls = start[:, None] + np.cumsum(size / points * _direction(turn), axis=1)
+        shapes.extend(ribbons(paths, np.linspace(0.010, 0.007, points) * np.ones((stems, 1))))
+        shapes.extend(ribbons(curls, np.full((loops, points), 0.0065)))
+    return Paint("neovascularisation", shapes, np.full(len(shapes), 0.8), (0.50, 0.09, 0.06), 0.002)
 
 
 def _preretinal(rng, eye, canvas, count):

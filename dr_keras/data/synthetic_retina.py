@@ -1,5 +1,6 @@
 """Paints the healthy retina of a synthetic eye: pigment, macula, optic disc, vessels, and oddities."""
 
+import cv2
 import numpy as np
 
 from dr_keras.data.synthetic_canvas import blend, blob, ribbons
@@ -7,8 +8,8 @@ from dr_keras.data.synthetic_canvas import blend, blob, ribbons
 _FUNDUS = (0.74, 0.42, 0.20)
 _DISC_RIM = (0.97, 0.72, 0.44)
 _CUP = (1.0, 0.92, 0.70)
-_ARTERY = (0.20, 0.50, 0.45)  # share of the light absorbed where a vessel covers all
-_VEIN = (0.36, 0.66, 0.58)
+_ARTERY = (0.14, 0.48, 0.42)  # share of the light absorbed where a vessel covers all
+_VEIN = (0.28, 0.62, 0.54)
 _LEVEL_OPACITIES = (1.0, 0.85, 0.6)  # trunks, branches, twigs
 
 
@@ -33,8 +34,9 @@ def paint_retina(rng, eye, canvas, beading=0.0):
 
 def _background(rng, eye, canvas):
     """Pigment, the choroid shining through, the macula's darker yellow-brown."""
-    tone = 0.04 * canvas.noise(rng, 4) + 0.03 * canvas.noise(rng, 11)
-    tone += 0.012 * canvas.noise(rng, 40) + 0.014 * canvas.noise(rng, 110)
+    size = (canvas.width, canvas.height)
+    canvas = canvas.resized(128)  # nothing here is fine enough to need more
+    tone = canvas.noise(rng, ((4, 0.04), (11, 0.03), (40, 0.014), (110, 0.018)))
     from_fovea = canvas.from_point(eye.fovea)
     if rng.random() < 0.4:  # a blond fundus shows the choroid's own vessels, but never under the macula
         strength = rng.uniform(0.06, 0.2)
@@ -43,7 +45,8 @@ def _background(rng, eye, canvas):
     macula = rng.uniform(0.2, 0.42) * np.exp(-from_fovea / rng.uniform(0.014, 0.03))
     macula += rng.uniform(0.08, 0.22) * np.exp(-from_fovea / 0.12)
     planes = zip(_FUNDUS, (0.7, 1.2, 1.1), (0.7, 1.0, 1.0))
-    return np.stack([base * glow * (1 + grain * tone) * (1 - dark * macula) for base, grain, dark in planes])
+    planes = [base * glow * (1 + grain * tone) * (1 - dark * macula) for base, grain, dark in planes]
+    return np.stack([cv2.resize(plane, size, interpolation=cv2.INTER_CUBIC) for plane in planes])
 
 
 def _choroid(rng, eye, canvas):
@@ -53,7 +56,9 @@ def _choroid(rng, eye, canvas):
     away = start - eye.fovea
     s = np.linspace(0, 1, 10)
     heading = np.arctan2(away[:, 1], away[:, 0])[:, None] + rng.normal(0, 0.3, (count, 1))
-    heading = heading + 0.7 * np.sin(2 * np.pi * (rng.uniform(0.5, 1.5, (count, 1)) * s + rng.random((count, 1))))
+    heading = heading + 0.7 * np.sin(
+        2 * np.pi * (rng.uniform(0.5, 1.5, (count, 1)) * s + rng.random((count, 1)))
+    )
     moves = np.stack([np.cos(heading), np.sin(heading)], axis=-1) * rng.uniform(0.3, 0.8, (count, 1, 1)) / 10
     widths = rng.uniform(0.015, 0.04, (count, 1)) * np.ones(10)
     return canvas.coverage(ribbons(start[:, None] + np.cumsum(moves, axis=1), widths), softness=0.012)
@@ -74,16 +79,16 @@ def _disc(rng, eye, canvas, retina):
 
 
 def _vessels(rng, eye, canvas, retina, beading):
-    contrast = rng.uniform(0.7, 0.95)
+    contrast = rng.uniform(0.6, 0.95)
+    widths = [np.array(level) for level in eye.widths]
+    for level in widths[:2]:
+        level[1] *= 1 + beading * np.sin(1.5 * np.arange(level.shape[-1]))
     for kind, absorption in enumerate((_ARTERY, _VEIN)):
-        shapes, opacities = [], []
-        for level in (2, 1, 0):  # trunks last, on top
-            widths = eye.widths[level][kind]
-            if kind == 1 and level < 2:
-                widths = widths * (1 + beading * np.sin(1.5 * np.arange(widths.shape[1])))
-            shapes.extend(ribbons(eye.paths[level][kind], widths))
-            opacities.extend([_LEVEL_OPACITIES[level] * contrast] * len(widths))
-        alpha = canvas.coverage(shapes, np.array(opacities), softness=0.0025)
+        levels = [ribbons(paths[kind], calibres[kind]) for paths, calibres in zip(eye.paths, widths)]
+        counts = [len(level) for level in reversed(levels)]
+        shapes = [shape for level in reversed(levels) for shape in level]  # trunks last, on top
+        opacities = contrast * np.repeat(_LEVEL_OPACITIES[::-1], counts)
+        alpha = canvas.coverage(shapes, opacities, softness=0.0025)
         for plane, absorbed in zip(retina, absorption):
             plane *= 1 - absorbed * alpha
     reflexes = ribbons(eye.paths[0].reshape(12, -1, 2), 0.25 * eye.widths[0].reshape(12, -1))
@@ -98,7 +103,7 @@ def _oddities(rng, eye, canvas, retina):
         drusen = blob(rng, places, rng.uniform(0.008, 0.018, count), 0.1)
         blend(retina, 0.45 * canvas.coverage(drusen, softness=0.006), (0.92, 0.72, 0.36))
     if rng.random() < 0.4:
-        fibres = np.clip(0.5 + 0.5 * canvas.noise(rng, 24), 0, 1)
+        fibres = np.clip(0.5 + canvas.noise(rng, ((24, 0.5),)), 0, 1)
         arc = np.square((np.sqrt(canvas.from_point(eye.fovea)) - 0.5) / 0.16)
         arc += canvas.from_point(eye.disc) / 0.3
         blend(retina, np.float32(rng.uniform(0.1, 0.35)) * fibres * np.exp(-arc), (0.88, 0.74, 0.56))

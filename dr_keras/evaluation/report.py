@@ -4,14 +4,12 @@ import warnings
 from pathlib import Path
 
 import numpy as np
-import seaborn
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 
 from dr_keras import files
 from dr_keras.evaluation.bootstrap import bootstrap_interval
+from dr_keras.evaluation.figures import confusion_figure
 from dr_keras.evaluation.predictions import write_predictions
-from dr_keras.grades import DEFAULT_THRESHOLDS, GRADE_NAMES, NUM_GRADES, REFERABLE_GRADE, score_to_grade
+from dr_keras.grades import DEFAULT_THRESHOLDS, NUM_GRADES, REFERABLE_GRADE, score_to_grade
 from dr_keras.metrics import confusion_matrix, quadratic_weighted_kappa
 
 
@@ -122,46 +120,24 @@ def write_report(
     return metrics
 
 
-def confusion_figure(matrix, title=""):
-    """Draws a confusion matrix: counts, coloured by their share of the true grade's row.
+def report_writer(thresholds=DEFAULT_THRESHOLDS, seed=0):
+    """Returns `report(folder, records, labels, scores)`, which writes the report of a training run."""
 
-    Args:
-        matrix: int array (5, 5): rows are true grades, columns predicted ones.
-        title: heading.
+    def report(folder, records, labels, scores):
+        images, patients = [record.image for record in records], [record.patient for record in records]
+        write_report(folder, images, labels, scores, thresholds, patients, seed)
 
-    Returns:
-        A matplotlib figure with its own canvas, no part of pyplot's state.
-    """
-    matrix = np.asarray(matrix)
-    row_sums = matrix.sum(axis=1)
-    percent = 100 * matrix / np.maximum(row_sums, 1)[:, None]
-    texts = [
-        [f"{count}\n{share:.0f} %" if count else "0" for count, share in zip(counts, shares)]
-        for counts, shares in zip(matrix, percent)
+    return report
+
+
+def summary(metrics):
+    """One line of a report's figures, with their 95 % intervals."""
+    names = {"quadratic_weighted_kappa": "kappa", "accuracy": "accuracy", "referable_auc": "referable AUC"}
+    parts = [
+        f"{short} {metrics[name]['value']:.3f} ({metrics[name]['low']:.3f} to {metrics[name]['high']:.3f})"
+        for name, short in names.items()
     ]
-    figure = Figure(figsize=(7.5, 6), dpi=120)
-    FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
-    figure.subplots_adjust(left=0.23, right=0.97, top=0.93, bottom=0.17)
-    seaborn.heatmap(
-        percent,
-        annot=texts,
-        fmt="",
-        cmap="Blues",
-        vmin=0,
-        vmax=100,
-        square=True,
-        linewidths=1,
-        cbar_kws={"label": "share of the true grade (%)"},
-        xticklabels=[f"{grade}\n{name.replace(' ', chr(10))}" for grade, name in enumerate(GRADE_NAMES)],
-        yticklabels=[
-            f"{grade} {name}\nn = {n}" for grade, (name, n) in enumerate(zip(GRADE_NAMES, row_sums))
-        ],
-        ax=axes,
-    )
-    axes.tick_params(length=0, labelrotation=0)
-    axes.set(xlabel="predicted grade", ylabel="true grade", title=title)
-    return figure
+    return f"{', '.join(parts)}, n = {metrics['n']}"
 
 
 def _mean(values):

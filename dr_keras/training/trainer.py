@@ -1,11 +1,10 @@
 """The training loop: one loop for one device and for several."""
 
-import time
-
 import keras
-import numpy as np
 import tensorflow as tf
 from keras import ops
+
+from dr_keras.models.grader import network_of
 
 
 def mean_squared_error(grades, scores):
@@ -41,7 +40,6 @@ class Trainer:
         loss: key of `LOSSES`.
         l2: factor on the sum of squared kernels (P2: 0.0005).
         strategy: `tf.distribute.Strategy`.
-        average: decay per step of an exponential moving average of the weights, or 0 for none.
     """
 
     def __init__(self, grader, augmentation, optimizer, loss, l2, strategy):
@@ -52,14 +50,14 @@ class Trainer:
         self._loss = LOSSES[loss]
         self._l2 = l2
         self._kernels = [v for v in grader.trainable_variables if v.name == "kernel"]
-        self._core = keras.Sequential([grader.get_layer("standardize"), *_networks(grader)])
+        self._standardize, self._network = grader.get_layer("standardize"), network_of(grader)
         optimizer.build(grader.trainable_variables)
 
     def _replica_step(self, batch):
         count = ops.shape(batch["grade"])[0] * self.strategy.num_replicas_in_sync
         with tf.GradientTape() as tape:
             windows = self.augmentation(batch["image"], batch["uniform"], batch["normal"], training=True)
-            scores = self._core(windows, training=True)[:, 0]
+            scores = self._network(self._standardize(windows), training=True)[:, 0]
             errors = ops.sum(self._loss(batch["grade"], scores)) / ops.cast(count, "float32")
             penalty = self._l2 * sum(ops.sum(ops.square(kernel)) for kernel in self._kernels)
             loss = errors + penalty / self.strategy.num_replicas_in_sync
@@ -76,32 +74,12 @@ class Trainer:
             self.strategy.reduce(tf.distribute.ReduceOp.SUM, penalty, axis=None),
         )
 
-    @tf.function(reduce_retracing=True)
-    def _score_step(self, images):
-        return self.grader(images, training=False)[:, 0]
-
-    def scores(self, batches):
-        """Scores of evaluation batches: float64 (n,), in grade units."""
-        parts = [self._score_step(batch["image"]).numpy() for batch in batches]
-        return np.concatenate(parts).astype("float64") if parts else np.zeros(0)
-
-    def run_epoch(self, iterator, steps, on_step=None):
-        """Runs `steps` batches. Returns mean data loss, mean L2 penalty and images/s."""
-        start, images = time.perf_counter(), 0
-        total = penalty_total = 0.0
-        for step in range(steps):
+    def run_steps(self, iterator, steps):
+        """Runs `steps` global batches; yields (data loss, L2 penalty, photographs) of each, not waited for."""
+        for _ in range(steps):
             batch = next(iterator)
             errors, penalty = self.train_step(batch)
-            total, penalty_total = total + errors, penalty_total + penalty
-            images += _global_size(batch, self.strategy)
-            if on_step is not None:
-                on_step(step, errors)
-        total, penalty_total = float(total) / steps, float(penalty_total) / steps
-        return total, penalty_total, images / (time.perf_counter() - start)
-
-
-def _networks(grader):
-    return [layer for layer in grader.layers if isinstance(layer, keras.Model)]
+            yield errors, penalty, _global_size(batch, self.strategy)
 
 
 def _global_size(batch, strategy):

@@ -7,7 +7,8 @@ from matplotlib import pyplot
 from sklearn.metrics import accuracy_score, cohen_kappa_score, confusion_matrix, roc_auc_score
 
 from dr_keras.evaluation.predictions import read_predictions
-from dr_keras.evaluation.report import confusion_figure, evaluate_predictions, referable_auc, write_report
+from dr_keras.evaluation.figures import confusion_figure
+from dr_keras.evaluation.report import evaluate_predictions, referable_auc, write_report
 from dr_keras.grades import score_to_grade
 
 FIGURES = ("quadratic_weighted_kappa", "accuracy", "referable_auc")

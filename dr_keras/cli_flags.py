@@ -1,0 +1,116 @@
+"""Flags that mean the same in every script, and how a script ends. The only module of the package that uses absl."""
+
+import errno
+import importlib.util
+import os
+import sys
+
+from absl import app, flags
+
+from dr_keras.errors import InputError
+
+LAYOUTS = ("auto", "synthetic", "idrid", "eyepacs", "aptos", "messidor2", "ddr", "csv", "folders")
+IMAGE_SIZES = (128, 256, 512, 768)
+
+
+def define_data_flags():
+    """--data_dir, --dataset, --synthetic_images, --cache_dir."""
+    flags.DEFINE_string("data_dir", None, "Folder of a dataset, or one made by prepare_data.py. Default: none needed, "
+                        "photographs are synthetic.")  # fmt: skip
+    flags.DEFINE_enum("dataset", "auto", LAYOUTS, "Layout of --data_dir; auto recognises it.")
+    flags.DEFINE_integer("synthetic_images", 2000, "How many synthetic photographs to draw.", lower_bound=10)
+    flags.DEFINE_string("cache_dir", None, "Where photographs are kept once prepared. Default: ~/.cache/dr_keras.")
+
+
+def define_model_flag(required=True):
+    """--model, to read."""
+    flags.DEFINE_string("model", None, "Run folder or .keras file to read.")
+    if required:
+        flags.mark_flag_as_required("model")
+
+
+def define_batch_size(default=32):
+    """--batch_size."""
+    flags.DEFINE_integer("batch_size", default, "Photographs in a (global) batch.", lower_bound=1)
+
+
+def define_seed():
+    """--seed."""
+    flags.DEFINE_integer("seed", 0, "Of everything drawn at random.", lower_bound=0)
+
+
+def define_split():
+    """--split."""
+    flags.DEFINE_enum(
+        "split", "auto", ("auto", "all", "train", "validation", "test", "held_out"),
+        "Which photographs, by the run's split.csv, or for others by the dataset's own splits. auto: those the model "
+        "was never trained on: held out by folds, else test, else validation, else all.",
+    )  # fmt: skip
+
+
+def numbers(name, default, help_text, kind=float, length=None, low=None, high=None):
+    """Defines a flag of comma-separated numbers, checked for length and range."""
+    text = ",".join(map(str, default))
+    flags.DEFINE_list(name, text, help_text)
+
+    def check(values):
+        try:
+            parsed = [kind(value) for value in values]
+        except ValueError:
+            return False
+        return (
+            (length is None or len(parsed) == length)
+            and len(parsed) > 0
+            and all((low is None or v >= low) and (high is None or v <= high) for v in parsed)
+        )
+
+    count = "numbers" if length is None else f"{length} numbers"
+    message = f"expected {count} separated by commas" + (f", from {low}" if low is not None else "")
+    flags.register_validator(name, check, message=message + (f" to {high}" if high is not None else ""))
+
+
+def define_thresholds():
+    """--thresholds."""
+    numbers("thresholds", (0.5, 1.5, 2.5, 3.5), "Cuts from score to grade, increasing.", length=4)
+    flags.register_validator(
+        "thresholds", lambda values: [float(v) for v in values] == sorted({float(v) for v in values}),
+        message="expected four increasing numbers",
+    )  # fmt: skip
+
+
+def parsed(name, kind=float):
+    """Values of a flag defined by `numbers`, as a tuple."""
+    return tuple(kind(value) for value in flags.FLAGS[name].value)
+
+
+def flagfile_text(script, leave_out=()):
+    """The flags of this run as the text of a flagfile that reruns it."""
+    own = flags.FLAGS.get_key_flags_for_module(sys.argv[0]) + flags.FLAGS.get_flags_for_module(__name__)
+    lines = {flag.name: flag.serialize() for flag in own if flag.value is not None and flag.name not in leave_out}
+    return f"# python scripts/{script} --flagfile=THIS_FILE\n" + "\n".join(lines[name] for name in sorted(lines)) + "\n"
+
+
+def run(main):
+    """Runs a script's `main(argv)`: a user's mistake ends in one line on stderr and status 2."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+    def guarded(argv):
+        try:
+            return main(argv)
+        except InputError as error:
+            line = str(error)
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.ENOTDIR):
+                raise
+            line = f"{error.filename or 'writing'}: {error.strerror}; nothing half-written was left behind"
+        sys.stdout.flush()
+        print(f"error: {line}", file=sys.stderr)
+        sys.exit(2)
+
+    app.run(guarded)
+
+
+def require_tensorflow():
+    """Raises `InputError` with the remedy where TensorFlow isn't installed."""
+    if importlib.util.find_spec("tensorflow") is None:
+        raise InputError("TensorFlow isn't installed: pip install 'dr-keras[cpu]', or 'dr-keras[gpu]', one or the other")

@@ -1,0 +1,77 @@
+"""Opening a dataset at an image size: prepared already, or prepared now into the cache."""
+
+import hashlib
+import json
+import os
+from pathlib import Path
+
+from dr_keras.data import layouts, preparation, synthetic
+from dr_keras.data.shards import PreparedDataset
+from dr_keras.errors import InputError
+
+SYNTHETIC = "synthetic"
+
+
+def default_cache_dir():
+    """`$XDG_CACHE_HOME/dr_keras`, or `~/.cache/dr_keras`."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "dr_keras"
+
+
+def find_dataset(data_dir, layout="auto", synthetic_images=2000):
+    """Finds the photographs and labels that the flags name; opens none of the photographs.
+
+    Args:
+        data_dir: folder of a dataset, or None for synthetic photographs.
+        layout: see `layouts.load_dataset`, or "synthetic".
+        synthetic_images: how many synthetic photographs.
+
+    Returns:
+        `FundusDataset`.
+    """
+    if layout == SYNTHETIC or (layout == "auto" and not data_dir):
+        if data_dir:
+            raise InputError(f"--data_dir={data_dir}: --dataset=synthetic draws its photographs; drop one of the two")
+        return synthetic.synthetic_dataset(synthetic_images)
+    if not data_dir:
+        raise InputError(f"--dataset={layout}: expected --data_dir too, the folder it lies in")
+    return layouts.load_dataset(data_dir, layout)
+
+
+def is_prepared(data_dir):
+    """Whether a folder was made by `scripts/prepare_data.py`."""
+    return bool(data_dir) and (Path(data_dir) / preparation.MANIFEST).is_file()
+
+
+def open_prepared(data_dir, layout, image_size, synthetic_images=2000, cache_dir=None, progress=None):
+    """Opens a dataset at an image size, preparing it into the cache on first use.
+
+    A cache folder is named after the photographs' names, sizes and labels: when any of them changes,
+    another folder is made.
+
+    Args:
+        data_dir: folder of a dataset or a prepared folder; None for synthetic photographs.
+        layout, synthetic_images: see `find_dataset`.
+        image_size: side of the stored images in pixels.
+        cache_dir: default `default_cache_dir()`.
+        progress: see `preparation.prepare_dataset`.
+
+    Returns:
+        `PreparedDataset`.
+
+    Raises:
+        InputError: see `find_dataset`; or a prepared folder is of another size.
+    """
+    if is_prepared(data_dir):
+        prepared = PreparedDataset(data_dir)
+        if prepared.image_size != image_size:
+            raise InputError(
+                f"--data_dir={data_dir}: prepared at {prepared.image_size} px, expected {image_size}; "
+                "prepare it at that size, or name the photographs' own folder"
+            )
+        return prepared
+    dataset = find_dataset(data_dir, layout, synthetic_images)
+    stamps = json.dumps([preparation.source_stamp(record) for record in dataset.records])
+    name = f"{dataset.name}-{image_size}-{hashlib.sha256(stamps.encode()).hexdigest()[:12]}"
+    folder = Path(cache_dir or default_cache_dir()) / name
+    preparation.prepare_dataset(dataset, folder, image_size, progress=progress)
+    return PreparedDataset(folder)

@@ -1,0 +1,55 @@
+"""What one training is, as plain data."""
+
+import dataclasses
+
+from dr_keras.data.augmentation import AugmentationConfig
+from dr_keras.data.pipeline import SamplingConfig
+
+SCHEDULES = ("step", "cosine")
+OPTIMIZERS = ("sgd", "adam")
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainingConfig:
+    """One stage of training: P2's recipe at one image size.
+
+    Attributes:
+        architecture: key of `models.grader.ARCHITECTURES`.
+        image_size: side of the stored images in pixels.
+        head: "gap" or "dense"; RAM networks have "gap" only.
+        untied_biases: one bias per channel and position.
+        width: factor on the number of filters.
+        epochs, batch_size: length of the training; the batch is the global one.
+        optimizer: "sgd" (Nesterov momentum) or "adam".
+        learning_rate: at the start.
+        schedule: "step" (x0.1 at each of `learning_rate_drops`) or "cosine" (to zero, drops ignored).
+        learning_rate_drops: epochs.
+        momentum: of SGD.
+        l2: factor on the sum of squared kernels.
+        loss: key of `trainer.LOSSES`.
+        thresholds: four cuts from score to grade.
+        sampling: `SamplingConfig`.
+        augmentation: `AugmentationConfig`, or "keras_cv" for that package's layers in its place.
+        seed: of the initial weights, the order, the augmentation and the splits.
+        precision: Keras dtype policy, "float32" or "mixed_bfloat16".
+    """
+
+    architecture: str = "net5"
+    image_size: int = 512
+    head: str = "gap"
+    untied_biases: bool = True
+    width: float = 1.0
+    epochs: int = 250
+    batch_size: int = 32
+    optimizer: str = "sgd"
+    learning_rate: float = 0.003
+    schedule: str = "step"
+    learning_rate_drops: tuple = (150, 220)
+    momentum: float = 0.9
+    l2: float = 0.0005
+    loss: str = "mse"
+    thresholds: tuple = (0.5, 1.5, 2.5, 3.5)
+    sampling: SamplingConfig = SamplingConfig()
+    augmentation: AugmentationConfig | str = AugmentationConfig()
+    seed: int = 0
+    precision: str = "float32"

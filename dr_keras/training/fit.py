@@ -1,0 +1,205 @@
+"""One training, from its configuration to its run folder; goes on where a killed one left off."""
+
+import csv
+import dataclasses
+import io
+import math
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from dr_keras import files
+from dr_keras.data.augmentation import FundusAugmentation
+from dr_keras.data.pipeline import steps_per_epoch, training_batches
+from dr_keras.data.sampling import class_weights
+from dr_keras.data.shards import color_statistics
+from dr_keras.grades import score_to_grade
+from dr_keras.metrics import quadratic_weighted_kappa
+from dr_keras.models.grader import ARCHITECTURES, build_grader, load_grader, network_of
+from dr_keras.training import devices
+from dr_keras.training.inference import Scorer
+from dr_keras.training.schedules import learning_rate
+from dr_keras.training.state import load_state, save_state
+from dr_keras.training.trainer import Trainer
+from dr_keras.training.transfer import transfer_weights
+
+BEST_KAPPA, BEST_LOSS, LAST, STATE, HISTORY = "model.keras", "best_loss.keras", "last.keras", "state.npz", "history.csv"
+
+
+class Interrupted(Exception):
+    """The training was asked to stop; its state is saved."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Hooks:
+    """What a script adds to a training; all optional.
+
+    Attributes:
+        report: called with (folder, records, labels, scores) when a training is done, and for the
+            pooled folds of a stage; must write `metrics.json` into the folder, last.
+        callbacks: called with the `Fit`; returns the Keras callbacks of this training. They are given
+            the grader, and the epoch's row of the history with its `class_weights`.
+        on_step: called with (fit, loss tensor, images per second) after every step.
+        should_stop: called after every step; True saves the state and raises `Interrupted`.
+        say: called with one-line remarks.
+    """
+
+    report: Callable = lambda folder, records, labels, scores: None
+    callbacks: Callable = lambda fit: ()
+    on_step: Callable = lambda fit, loss, images_per_second: None
+    should_stop: Callable = lambda: False
+    say: Callable = print
+
+
+def build_trainer(config, prepared, indices, strategy):
+    """Builds network, grader, augmentation and optimizer for the photographs of a training set."""
+    mean, sd, components = color_statistics(prepared, indices)
+    with strategy.scope(), devices.precision_scope(config.precision):
+        network = build_network(config)
+        grader = build_grader(network, config.image_size, mean, sd)
+        augmentation = _build_augmentation(config, network.input_shape[1], components)
+        return Trainer(grader, augmentation, _build_optimizer(config), config.loss, config.l2, strategy)
+
+
+def build_network(config):
+    """Builds the network that a configuration names."""
+    arguments = {"untied_biases": config.untied_biases, "width": config.width, "seed": config.seed}
+    if config.architecture != "ram_net5":
+        arguments["head"] = config.head
+    return ARCHITECTURES[config.architecture](config.image_size, **arguments)
+
+
+def _build_augmentation(config, window, components):
+    if config.augmentation == "keras_cv":
+        from dr_keras.data.keras_cv_policy import KerasCVAugmentation  # an extra
+
+        return KerasCVAugmentation(config.image_size, window, seed=config.seed)
+    return FundusAugmentation(config.image_size, window, config.augmentation, components)
+
+
+def _build_optimizer(config):
+    if config.optimizer == "adam":
+        return keras.optimizers.Adam(config.learning_rate)
+    return keras.optimizers.SGD(config.learning_rate, momentum=config.momentum, nesterov=True)
+
+
+class Fit:
+    """Runs the epochs of one training and keeps its run folder.
+
+    Args:
+        config: `TrainingConfig`.
+        prepared: `PreparedDataset` of the configuration's image size.
+        training, validation: int arrays of photographs.
+        run_dir: folder of the run.
+        strategy: `tf.distribute.Strategy`.
+        init_from: path of a saved grader whose fitting layers are taken over, or None.
+        hooks: `Hooks`.
+    """
+
+    def __init__(self, config, prepared, training, validation, run_dir, strategy, init_from=None, hooks=None):
+        self.config, self.prepared = config, prepared
+        self.training, self.validation = training, validation
+        self.validation_labels, self.validation_scores = prepared.grades[validation], None
+        self.run_dir = Path(run_dir)
+        self.hooks = hooks or Hooks()
+        self.trainer = build_trainer(config, prepared, training, strategy)
+        self.steps = steps_per_epoch(len(training), config.batch_size)
+        self._strategy = strategy
+        self._scorer = Scorer(self.trainer.grader, prepared, batch_size=max(32, config.batch_size))
+        self.progress = load_state(self.run_dir / STATE, self.trainer)
+        if self.progress is None:
+            self.progress = {"epoch": 0, "step": 0, "loss": 0.0, "penalty": 0.0, "history": []}
+            if init_from is not None:
+                self._take_over(init_from)
+        elif self.progress["epoch"] < config.epochs:
+            self.hooks.say(f"{self.run_dir}: goes on from epoch {self.progress['epoch'] + 1}")
+        self._callbacks = keras.callbacks.CallbackList(list(self.hooks.callbacks(self)), model=self.trainer.grader)
+
+    def _take_over(self, path):
+        taken, left = transfer_weights(network_of(load_grader(path)), network_of(self.trainer.grader))
+        self.hooks.say(f"{len(taken)} layers taken over from {path}; initialised: {', '.join(left) or 'none'}")
+
+    def run(self):
+        """Trains to the last epoch. Returns the history: a list of dicts, one per epoch."""
+        batches = training_batches(
+            self.prepared, self.training, self.config.batch_size, self.config.epochs, self.config.seed,
+            self.config.sampling, start_epoch=self.progress["epoch"],
+        ).skip(self.progress["step"])  # fmt: skip
+        iterator = iter(self._strategy.experimental_distribute_dataset(batches))
+        self._callbacks.on_train_begin()
+        while self.progress["epoch"] < self.config.epochs:
+            self._run_epoch(iterator)
+        self._callbacks.on_train_end()
+        self._save_model(LAST)
+        return self.progress["history"]
+
+    def _run_epoch(self, iterator):
+        progress, epoch = self.progress, self.progress["epoch"]
+        self._callbacks.on_epoch_begin(epoch)
+        rate = learning_rate(self.config, epoch)
+        self.trainer.optimizer.learning_rate.assign(rate)
+        start, images = time.perf_counter(), 0
+        totals = progress["loss"], progress["penalty"]
+        for errors, penalty, count in self.trainer.run_steps(iterator, self.steps - progress["step"]):
+            totals = totals[0] + errors, totals[1] + penalty
+            progress["step"] += 1
+            images += count
+            if self.hooks.should_stop():
+                progress |= {"loss": float(totals[0]), "penalty": float(totals[1])}
+                save_state(self.run_dir / STATE, self.trainer, progress)
+                raise Interrupted(self.run_dir)
+            speed = images / (time.perf_counter() - start)
+            self.hooks.on_step(self, errors, speed)
+        row = {
+            "epoch": epoch, "learning_rate": rate,
+            "loss": float(totals[0]) / self.steps, "l2_penalty": float(totals[1]) / self.steps,
+            "images_per_second": images / (time.perf_counter() - start), **self._validate(),
+        }  # fmt: skip
+        self._finish_epoch(row)
+
+    def _validate(self):
+        scores, labels = self._scorer(self.validation), self.validation_labels
+        self.validation_scores = scores
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)  # a single class: the history says NaN
+            kappa = quadratic_weighted_kappa(labels, score_to_grade(scores, self.config.thresholds))
+        return {"val_loss": float(np.mean((scores - labels) ** 2)), "val_quadratic_weighted_kappa": kappa}
+
+    def _finish_epoch(self, row):
+        history = self.progress["history"]
+        if _is_best(row, history, "val_quadratic_weighted_kappa", sign=1):
+            self._save_model(BEST_KAPPA)
+        if _is_best(row, history, "val_loss", sign=-1):
+            self._save_model(BEST_LOSS)
+        history.append(row)
+        self.progress |= {"epoch": row["epoch"] + 1, "step": 0, "loss": 0.0, "penalty": 0.0}
+        write_history(self.run_dir / HISTORY, history)
+        save_state(self.run_dir / STATE, self.trainer, self.progress)
+        weights = class_weights(
+            self.prepared.grades[self.training], row["epoch"], self.config.sampling.decay,
+            self.config.sampling.final_weights,
+        )  # fmt: skip
+        self._callbacks.on_epoch_end(row["epoch"], {**row, "class_weights": weights})
+
+    def _save_model(self, name):
+        with files.atomic_path(self.run_dir / name) as temporary:
+            self.trainer.grader.save(temporary)
+
+
+def _is_best(row, history, key, sign):
+    """Whether a row is better than all before it; the first counts, and NaN never beats a number."""
+    value = sign * row[key]
+    return not history or value > max((sign * r[key] for r in history if not math.isnan(r[key])), default=-math.inf)
+
+
+def write_history(path, history):
+    """Writes the rows of a history as CSV, atomically."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, fieldnames=list(history[0]))
+    writer.writeheader()
+    writer.writerows(history)
+    files.write_text(path, text.getvalue())

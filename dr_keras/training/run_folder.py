@@ -1,0 +1,105 @@
+"""What lies where in a run folder.
+
+A *leaf* holds the files of one training: `model.keras` (best validation kappa), `best_loss.keras`,
+`last.keras`, `split.csv`, `history.csv`, `metrics.json`, `tensorboard/`. A run of several sizes has a
+folder per size (`128/`, `256/`), a run of folds a folder per fold (`fold_0/`), one inside the other.
+"""
+
+import csv
+import io
+from pathlib import Path
+
+from dr_keras import files
+from dr_keras.errors import InputError
+
+MODEL, SPLIT, FLAGS, METRICS = "model.keras", "split.csv", "run.cfg", "metrics.json"
+_COLUMNS = ("image", "patient", "level", "split")
+
+
+def fold_dir(stage_dir, fold):
+    """Folder of one fold of a stage."""
+    return Path(stage_dir) / f"fold_{fold}"
+
+
+def stage_dir(run_dir):
+    """Folder of a run's last stage: that of the largest image size, or the run folder itself."""
+    sizes = [path for path in Path(run_dir).glob("[0-9]*") if path.is_dir() and path.name.isdigit()]
+    return max(sizes, key=lambda path: int(path.name)) if sizes else Path(run_dir)
+
+
+def fold_dirs(run_dir):
+    """Folders of the folds of a run's last stage, in order; empty if it has none."""
+    folders = (path for path in stage_dir(run_dir).glob("fold_*") if path.name[5:].isdigit())
+    return sorted(folders, key=lambda path: int(path.name[5:]))
+
+
+def find_model(path, fold=None):
+    """Finds the model that `--model` or `--init_from` names: a file, or a run folder's best.
+
+    Args:
+        path: a `.keras` file, a leaf, or a run folder.
+        fold: where the run has folds, which one; a run without folds ignores it.
+
+    Raises:
+        InputError: if there is no model, or there are several and `fold` is None.
+    """
+    path = Path(path)
+    if path.is_file():
+        return path
+    if not path.is_dir():
+        raise InputError(f"{path}: no such model; expected a run folder or a .keras file")
+    folds = fold_dirs(path)
+    if folds and fold is None:
+        raise InputError(f"{path}: holds {len(folds)} folds; name one of them, such as {folds[0]}")
+    leaf = fold_dir(stage_dir(path), fold) if folds else stage_dir(path)
+    if not (leaf / MODEL).is_file():
+        raise InputError(f"{path}: no {MODEL} there; expected a run folder of scripts/train.py with a finished epoch")
+    return leaf / MODEL
+
+
+def write_splits(path, records, splits):
+    """Writes `split.csv`: image, patient, level, split of every record, atomically."""
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(_COLUMNS)
+    for record, split in zip(records, splits, strict=True):
+        writer.writerow([record.image, record.patient, record.grade, split])
+    files.write_text(path, text.getvalue())
+
+
+def read_splits(path):
+    """Reads `split.csv`: dict of image to split. Missing file: an empty dict."""
+    try:
+        with open(path, newline="", encoding="utf-8") as file:
+            return {row["image"]: row["split"] for row in csv.DictReader(file)}
+    except FileNotFoundError:
+        return {}
+
+
+def claim_run_dir(run_dir, flagfile):
+    """Makes a run folder and writes its `run.cfg`, or checks that it belongs to the same flags.
+
+    Args:
+        run_dir: the folder.
+        flagfile: text of the flags, one a line.
+
+    Raises:
+        InputError: if the folder belongs to other flags (each is named), or isn't a run folder.
+    """
+    run_dir = Path(run_dir)
+    path = run_dir / FLAGS
+    if not path.exists():
+        if run_dir.exists() and (not run_dir.is_dir() or any(run_dir.iterdir())):
+            raise InputError(f"--run_dir={run_dir}: not empty and no run folder (it has no {FLAGS}); name another")
+        files.write_text(path, flagfile)
+        return
+    before, now = _flags(path.read_text(encoding="utf-8")), _flags(flagfile)
+    differing = [name for name in {**before, **now} if before.get(name) != now.get(name)]
+    if differing:
+        changes = ", ".join(f"{name}: {before.get(name)} there, {now.get(name)} now" for name in sorted(differing))
+        raise InputError(f"--run_dir={run_dir}: belongs to other flags ({changes}); name another folder")
+
+
+def _flags(text):
+    lines = [line.strip() for line in text.splitlines() if line.strip().startswith("--")]
+    return dict(line.split("=", 1) if "=" in line else (line, "true") for line in lines)

@@ -1,0 +1,130 @@
+"""Stages (one image size after another) and folds: which photographs train which network."""
+
+import dataclasses
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from dr_keras.data import duplicates, splits
+from dr_keras.errors import InputError
+from dr_keras.models.grader import load_grader
+from dr_keras.training import run_folder
+from dr_keras.training.fit import STATE, Fit
+from dr_keras.training.inference import Scorer
+
+HELD_OUT = "held_out"
+
+
+@dataclasses.dataclass(frozen=True)
+class SplitPlan:
+    """How the photographs are divided: the same at every image size.
+
+    Attributes:
+        folds: number of folds, or 0 for a single training on the dataset's own splits.
+        validation_fraction: share of the training part set aside to choose the model.
+        seed: of the division.
+    """
+
+    folds: int = 0
+    validation_fraction: float = 0.1
+    seed: int = 0
+
+
+def divide(prepared, plan):
+    """Divides a dataset into trainings.
+
+    Returns:
+        (list of lists of splits, notes): for each training the split of every record, "train",
+        "validation", "test", "held_out" or "" (left out).
+    """
+    fingerprints = np.stack([duplicates.fingerprint(prepared.read([index])[0]) for index in range(len(prepared))])
+    copies = duplicates.find_duplicates(fingerprints)
+    groups = splits.group_records(prepared.records, copies)
+    graded = prepared.grades >= 0
+    if not graded.any():
+        raise InputError(f"{prepared.root}: no photograph has a grade")
+    if not plan.folds:
+        assigned, notes = splits.assign_splits(prepared.records, groups, plan.validation_fraction, plan.seed)
+        return [[split if known else "" for split, known in zip(assigned, graded, strict=True)]], notes
+    usable = np.flatnonzero(graded & np.array([record.split != "test" for record in prepared.records]))
+    records = [prepared.records[index] for index in usable]
+    folds = splits.assign_folds(records, groups[usable], plan.folds, plan.seed)
+    trainings = []
+    for fold in range(plan.folds):
+        assigned = np.full(len(prepared), "", dtype="U10")
+        assigned[usable[folds == fold]] = HELD_OUT
+        rest = usable[folds != fold]
+        chosen = [prepared.records[index] for index in rest]
+        inner = splits.split_train_validation(chosen, groups[rest], plan.validation_fraction, plan.seed)
+        assigned[rest] = np.where(inner, "validation", "train")
+        trainings.append(assigned.tolist())
+    return trainings, []
+
+
+def train_stages(configs, open_prepared, run_dir, plan, strategy, hooks, init_from=None):
+    """Trains one stage after another; each starts from what the one before it learnt (P2 section 4.4).
+
+    Args:
+        configs: `TrainingConfig`s, in order.
+        open_prepared: called with an image size; returns the `PreparedDataset` of that size.
+        run_dir: the run folder; stages go into folders named by size if there are several.
+        plan: `SplitPlan`.
+        strategy: `tf.distribute.Strategy`.
+        hooks: `Hooks`.
+        init_from: run folder or model that the first stage starts from, or None.
+
+    Returns:
+        The folder of the last stage.
+    """
+    trainings = None
+    for config in configs:
+        prepared = open_prepared(config.image_size)
+        if trainings is None:
+            trainings, notes = divide(prepared, plan)
+            for note in notes:
+                hooks.say(note)
+        folder = Path(run_dir) / str(config.image_size) if len(configs) > 1 else Path(run_dir)
+        pooled = []
+        for fold, assigned in enumerate(trainings):
+            leaf = run_folder.fold_dir(folder, fold) if plan.folds else folder
+            start = init_from and _checked_start(init_from, fold if plan.folds else None, prepared, assigned)
+            pooled.append(_train_leaf(config, prepared, assigned, leaf, strategy, hooks, start))
+        if plan.folds and not (folder / run_folder.METRICS).exists():
+            _report(hooks, folder, prepared, *(np.concatenate(parts) for parts in zip(*pooled, strict=True)))
+        init_from = folder
+    return folder
+
+
+def _checked_start(init_from, fold, prepared, assigned):
+    """Path of the model to start from; refuses one that saw what is held out or validates here."""
+    path = run_folder.find_model(init_from, fold)
+    seen = {image for image, split in run_folder.read_splits(path.parent / run_folder.SPLIT).items() if split == "train"}
+    names = zip(prepared.records, assigned, strict=True)
+    leaked = [record.image for record, split in names if split in (HELD_OUT, "validation", "test") and record.image in seen]
+    if leaked:
+        raise InputError(
+            f"--init_from={init_from}: trained on {len(leaked)} photographs that are held out here, such as "
+            f"{leaked[0]}; start from a run with the same data, folds and seed"
+        )
+    return path
+
+
+def _train_leaf(config, prepared, assigned, leaf, strategy, hooks, init_from):
+    """Trains one leaf unless it is finished. Returns the positions it is judged on, and their scores."""
+    assigned = np.array(assigned)
+    judged = np.flatnonzero(assigned == (HELD_OUT if HELD_OUT in assigned else "validation"))
+    if not (leaf / run_folder.METRICS).exists():
+        run_folder.write_splits(leaf / run_folder.SPLIT, prepared.records, assigned)
+        training, validation = (np.flatnonzero(assigned == name) for name in ("train", "validation"))
+        Fit(config, prepared, training, validation, leaf, strategy, init_from, hooks).run()
+        keras.utils.clear_session()
+    scores = Scorer(load_grader(leaf / run_folder.MODEL), prepared)(judged)
+    if not (leaf / run_folder.METRICS).exists():
+        _report(hooks, leaf, prepared, judged, scores)
+        (leaf / STATE).unlink(missing_ok=True)
+    return judged, scores
+
+
+def _report(hooks, folder, prepared, indices, scores):
+    hooks.report(folder, [prepared.records[index] for index in indices], prepared.grades[indices], scores)
