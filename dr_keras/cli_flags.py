@@ -9,17 +9,27 @@ from absl import app, flags
 
 from dr_keras.errors import InputError
 
+flags.disclaim_key_flags()  # each script lists, in its --help and its run.cfg, those it defines through this module
+
 LAYOUTS = ("auto", "synthetic", "idrid", "eyepacs", "aptos", "messidor2", "ddr", "csv", "folders")
 IMAGE_SIZES = (128, 256, 512, 768)
 
 
-def define_data_flags():
-    """--data_dir, --dataset, --synthetic_images, --cache_dir."""
+# What the system says of a file or folder that can't be written: the user's to mend.
+_WRITE_ERRORS = (
+    errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR,
+    errno.EEXIST, errno.ENAMETOOLONG, errno.EIO,
+)  # fmt: skip
+
+
+def define_data_flags(cache=True):
+    """--data_dir, --dataset, --synthetic_images and, where photographs are prepared, --cache_dir."""
     flags.DEFINE_string("data_dir", None, "Folder of a dataset, or one made by prepare_data.py. Default: none needed, "
                         "photographs are synthetic.")  # fmt: skip
     flags.DEFINE_enum("dataset", "auto", LAYOUTS, "Layout of --data_dir; auto recognises it.")
     flags.DEFINE_integer("synthetic_images", 2000, "How many synthetic photographs to draw.", lower_bound=10)
-    flags.DEFINE_string("cache_dir", None, "Where photographs are kept once prepared. Default: ~/.cache/dr_keras.")
+    if cache:
+        flags.DEFINE_string("cache_dir", None, "Where photographs are kept once prepared. Default: ~/.cache/dr_keras.")
 
 
 def define_model_flag(required=True):
@@ -27,6 +37,21 @@ def define_model_flag(required=True):
     flags.DEFINE_string("model", None, "Run folder or .keras file to read.")
     if required:
         flags.mark_flag_as_required("model")
+
+
+def define_output_dir(what):
+    """--output_dir, to write."""
+    flags.DEFINE_string("output_dir", None, f"Folder to write, made if it isn't there: {what}.", required=True)
+
+
+def define_output(what, required=True):
+    """--output, to write."""
+    flags.DEFINE_string("output", None, f"File to write: {what}.", required=required)
+
+
+def define_workers():
+    """--workers."""
+    flags.DEFINE_integer("workers", None, "Processes. Default: one per core.", lower_bound=1)
 
 
 def define_batch_size(default=32):
@@ -83,9 +108,49 @@ def parsed(name, kind=float):
     return tuple(kind(value) for value in flags.FLAGS[name].value)
 
 
+def take_from_run(names, run_flags):
+    """Gives flags that weren't named on the command line the values of a run's `run.cfg`."""
+    for name in names:
+        if name in run_flags:
+            flags.FLAGS.set_default(name, run_flags[name])
+
+
+def refuse_arguments(argv):
+    """Raises `InputError` for arguments that are no flags, in a script that takes none."""
+    if len(argv) > 1:
+        raise InputError(f"{argv[1]}: not a flag; expected --name=value")
+
+
+def check_data(image_sizes=()):
+    """Finds what the data flags name, before anything slow or lasting is done.
+
+    Raises:
+        InputError: if it isn't there, has no known layout, or is prepared at a size not in `image_sizes`.
+    """
+    from dr_keras.data import cache
+
+    if not cache.is_prepared(flags.FLAGS.data_dir):
+        cache.find_dataset(flags.FLAGS.data_dir, flags.FLAGS.dataset, flags.FLAGS.synthetic_images)
+    for size in image_sizes:
+        cache.check_image_size(flags.FLAGS.data_dir, size)
+
+
+def progress(description):
+    """Wrapper of an iterator, called with `total`, that shows a bar: what the library takes as `progress`.
+
+    On a terminal it is redrawn in place; elsewhere (a log file) a line is written every 20 seconds.
+    """
+    import tqdm
+
+    seconds = 0.2 if sys.stderr.isatty() else 20
+    return lambda items, total: tqdm.tqdm(
+        items, total=total, desc=description, disable=not total, mininterval=seconds, maxinterval=seconds
+    )
+
+
 def flagfile_text(script, leave_out=()):
     """The flags of this run as the text of a flagfile that reruns it."""
-    own = flags.FLAGS.get_key_flags_for_module(sys.argv[0]) + flags.FLAGS.get_flags_for_module(__name__)
+    own = flags.FLAGS.get_key_flags_for_module(sys.argv[0])
     lines = {flag.name: flag.serialize() for flag in own if flag.value is not None and flag.name not in leave_out}
     return f"# python scripts/{script} --flagfile=THIS_FILE\n" + "\n".join(lines[name] for name in sorted(lines)) + "\n"
 
@@ -97,17 +162,30 @@ def run(main):
     def guarded(argv):
         try:
             return main(argv)
-        except InputError as error:
-            line = str(error)
+        except (InputError, flags.Error) as error:
+            fail(str(error))
+        except KeyboardInterrupt:
+            fail("stopped by Ctrl-C", status=130)
         except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.ENOTDIR):
+            if error.errno not in _WRITE_ERRORS:
                 raise
-            line = f"{error.filename or 'writing'}: {error.strerror}; nothing half-written was left behind"
-        sys.stdout.flush()
-        print(f"error: {line}", file=sys.stderr)
-        sys.exit(2)
+            fail(f"{error.filename or 'writing'}: {error.strerror}; nothing half-written was left behind")
 
-    app.run(guarded)
+    app.run(guarded, flags_parser=_parse_flags)
+
+
+def fail(line, status=2):
+    """Ends the program with one line on stderr."""
+    sys.stdout.flush()
+    print(f"error: {line}", file=sys.stderr)
+    sys.exit(status)
+
+
+def _parse_flags(argv):
+    try:
+        return flags.FLAGS(argv)
+    except flags.Error as error:
+        fail(" ".join(str(error).split()) + " (--help lists the flags)")
 
 
 def require_tensorflow():

@@ -1,10 +1,13 @@
 """Files that are either whole or absent."""
 
 import contextlib
+import fcntl
 import json
 import os
 import tempfile
 from pathlib import Path
+
+_TEMPORARY = ".part-"
 
 
 @contextlib.contextmanager
@@ -12,11 +15,12 @@ def atomic_path(path):
     """Yields a temporary path beside `path` that replaces it when the block ends without error.
 
     The temporary name keeps the suffix of `path`, since some writers choose their format by it.
-    If the block raises (a full disk, say), the temporary file goes and `path` is left as it was.
+    If the block raises (a full disk, say), the temporary file goes and `path` is left as it was; an
+    `OSError` names `path`.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
+    handle, temporary = tempfile.mkstemp(prefix=f"{_TEMPORARY}{path.stem}-", suffix=path.suffix, dir=path.parent)
     os.close(handle)
     try:
         yield Path(temporary)
@@ -24,10 +28,31 @@ def atomic_path(path):
             os.fsync(file.fileno())
         os.chmod(temporary, 0o644)
         os.replace(temporary, path)
-    except BaseException:
+    except BaseException as error:
+        if isinstance(error, OSError) and error.filename in (None, temporary):
+            error.filename = str(path)
         with contextlib.suppress(FileNotFoundError):
             os.unlink(temporary)
         raise
+
+
+@contextlib.contextmanager
+def sole_writer(folder):
+    """Makes `folder` and holds it against other processes that ask for it too; waits for them.
+
+    Temporary files in it that a killed process left are removed.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):  # some network drives have no locks: then what is there stays
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            for leftover in folder.glob(f"{_TEMPORARY}*"):
+                leftover.unlink()
+        yield
+    finally:
+        os.close(handle)
 
 
 def write_text(path, text):

@@ -154,13 +154,6 @@ def _open_prepared(cache):
             FLAGS.data_dir, FLAGS.dataset, image_size, FLAGS.synthetic_images, FLAGS.cache_dir,
             progress=lambda items, total: tqdm.tqdm(items, total=total, desc=f"preparing at {image_size} px", disable=not total),
         )  # fmt: skip
-        for note in prepared.notes:
-            print(note)
-        for image, reason in prepared.unreadable:
-            print(f"left out: {image}: {reason}")
-        undetected = sum(not view.found for view in prepared.views)
-        print(f"{len(prepared)} photographs at {image_size} px, {len(prepared.unreadable)} left out; no field of view "
-              f"found in {undetected} (centre square used)")  # fmt: skip
         return prepared
 
     return open_prepared

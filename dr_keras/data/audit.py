@@ -5,7 +5,7 @@ import os
 import numpy as np
 
 from dr_keras.data.duplicates import COPY_SIMILARITY, find_pairs, group_pairs
-from dr_keras.data.inspection import inspect_files
+from dr_keras.data.inspection import inspect_files, inspect_prepared
 from dr_keras.data.splits import count_grades
 from dr_keras.grades import GRADE_NAMES
 
@@ -34,10 +34,22 @@ def audit_dataset(dataset, workers=None, progress=None):
         `across_splits`: {"duplicates": those of both kinds, "patients": list of {"patient",
         "images", "splits"}} that are on more than one side.
     """
-    records = dataset.records
     inspections = []
     if dataset.name != "synthetic":
-        inspections = inspect_files([record.path for record in records], workers, progress)
+        inspections = inspect_files([record.path for record in dataset.records], workers, progress)
+    return _report(dataset, dataset.records, inspections)
+
+
+def audit_prepared(prepared):
+    """Reports, as `audit_dataset` does, on the images of a `PreparedDataset`: opens no photograph."""
+    if prepared.name == "synthetic":
+        return _report(prepared, prepared.records, [])
+    report = _report(prepared, prepared.records, inspect_prepared(prepared))
+    report["unreadable"] = [{"image": image, "reason": reason} for image, reason in prepared.unreadable]
+    return report
+
+
+def _report(dataset, records, inspections):
     copies, near = _duplicates(records, inspections)
     return {
         "dataset": dataset.name,

@@ -13,6 +13,9 @@ IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp")
 MAX_PIXELS = 150_000_000  # three times the largest fundus cameras; guards against decompression bombs
 _MIN_SIDE = 32
 _REDUCED = {2: cv2.IMREAD_REDUCED_COLOR_2, 4: cv2.IMREAD_REDUCED_COLOR_4, 8: cv2.IMREAD_REDUCED_COLOR_8}
+# What both libraries would print of damaged and of large files is said here, once and with the file's name.
+cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 # The last bytes that a whole file has; a decoder fills what is missing with grey and says nothing.
 _ENDINGS = {"JPEG": b"\xff\xd9", "PNG": b"IEND\xaeB`\x82"}
 _TAIL = 4096
@@ -60,6 +63,8 @@ def decode_image(data, name, min_side=None):
         raise InputError(f"{name}: {width}x{height} pixels, expected at least {_MIN_SIDE}x{_MIN_SIDE}")
     if kind in _ENDINGS and _ENDINGS[kind] not in data[-_TAIL:]:
         raise InputError(f"{name}: the {kind} file is truncated")
+    if kind == "PNG" and not _checksums_hold(data):
+        raise InputError(f"{name}: the PNG file is damaged and can't be decoded")
     flag = cv2.IMREAD_COLOR
     if min_side and kind == "JPEG":
         flag = _REDUCED.get(reduction(min(width, height), min_side), flag)
@@ -77,13 +82,20 @@ def reduction(side, min_side):
     return next((factor for factor in (8, 4, 2) if side // factor >= min_side), 1)
 
 
+def _checksums_hold(data):
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            image.verify()
+    except (SyntaxError, OSError, ValueError):
+        return False
+    return True
+
+
 def _read_header(data, name):
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow warns of large images; they are judged above
-            with Image.open(io.BytesIO(data)) as image:
-                return image.format, *image.size
+        with Image.open(io.BytesIO(data)) as image:
+            return image.format, *image.size
     except Image.DecompressionBombError:
-        raise InputError(f"{name}: more than {MAX_PIXELS // 10**6} megapixels") from None
+        raise InputError(f"{name}: too large, expected at most {MAX_PIXELS // 10**6} megapixels") from None
     except Exception as error:  # Pillow's format plugins raise many kinds for damaged headers
         raise InputError(f"{name}: not an image, or its header is damaged (expected JPEG or PNG)") from error

@@ -1,22 +1,19 @@
 """One pass over the photographs of a dataset: can each be read, does it show a retina, what is in it."""
 
-import concurrent.futures
 import dataclasses
-import multiprocessing
-import os
 
 import cv2
 import numpy as np
 
 from dr_keras.data.decoding import read_image
 from dr_keras.data.duplicates import fingerprint
-from dr_keras.data.fundus import crop_square, find_field_of_view
+from dr_keras.data.fundus import FieldOfView, crop_square, find_field_of_view
+from dr_keras.data.parallel import map_in_order
 from dr_keras.errors import InputError
 
 _DECODED_SIDE = 256  # pixels; JPEGs are decoded at the smallest scale that keeps this
 _SMALL_SIDE = 64
 _SURROUND = 3  # grey levels; what isn't brighter is no part of the picture
-_FEW_FILES = 64  # fewer are done before processes have started
 # Measured on IDRiD and 636 EyePACS photographs of many cameras, in which these limits flag three,
 # rightly: a black one, one all but black, one of green haze.
 _MIN_BRIGHTNESS = 12.0  # grey levels, mean of the brightest channel; the next darkest have 18
@@ -61,23 +58,25 @@ def inspect_files(paths, workers=None, progress=None):
 
     Args:
         paths: the files.
-        workers: number of processes; all usable cores if None. 1 stays in this process.
+        workers: see `parallel.map_in_order`.
         progress: wraps the iteration as `tqdm.tqdm` does, called with `total`; nothing if None.
 
     Returns:
         List of `Inspection`, in the order of `paths`.
     """
-    paths = [str(path) for path in paths]
-    wrap = progress or (lambda results, total: results)
-    workers = workers or len(os.sched_getaffinity(0))
-    if workers == 1 or len(paths) < _FEW_FILES:
-        return list(wrap(map(inspect_file, paths), total=len(paths)))
-    # Processes start afresh: a copy of this one could inherit locks of TensorFlow's threads.
-    context = multiprocessing.get_context("spawn")
-    with concurrent.futures.ProcessPoolExecutor(
-        min(workers, len(paths)), mp_context=context, initializer=cv2.setNumThreads, initargs=(1,)
-    ) as pool:
-        return list(wrap(pool.map(inspect_file, paths, chunksize=8), total=len(paths)))
+    return list(map_in_order(inspect_file, [str(path) for path in paths], workers, progress))
+
+
+def inspect_prepared(prepared):
+    """Inspects the images of a `PreparedDataset` in place of its photographs: a list of `Inspection`."""
+    inspections = []
+    center, size = prepared.image_size / 2, prepared.image_size
+    for index, view in enumerate(prepared.views):
+        image = prepared.read([index])[0]
+        circle = FieldOfView(center, center, center, size, size, view.found)
+        reason = reason_without_retina(image, circle)
+        inspections.append(Inspection("", reason, view.found, fingerprint(image, circle)))
+    return inspections
 
 
 def reason_without_retina(image, field_of_view):

@@ -5,27 +5,24 @@ rows) and, once whole, `manifest.json`. Rows are of one size and not compressed,
 can be read by position: any order, fold or resampling, without a second copy and without decoding.
 """
 
-import concurrent.futures
 import dataclasses
 import functools
 import hashlib
 import json
-import multiprocessing
 import os
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from dr_keras.data import decoding, fundus, synthetic
+from dr_keras.data.processes import process_map
 from dr_keras.data.records import Record
 from dr_keras.errors import InputError
-from dr_keras.files import atomic_path, write_json
+from dr_keras.files import atomic_path, sole_writer, write_json
 
 FORMAT = 1  # raised whenever the pixels that a photograph gives change
 MANIFEST = "manifest.json"
 SHARD_ROWS = 256
-_WORTH_A_POOL = 128  # photographs; fewer are done before other processes have started
 SYNTHETIC_ROOT = "synthetic/"
 
 
@@ -87,9 +84,8 @@ def prepare_dataset(dataset, output_dir, image_size, workers=None, progress=None
         dataset: `FundusDataset`.
         output_dir: folder for the shards; created.
         image_size: side of the stored images in pixels.
-        workers: processes; default one per core. Processes are spawned: a program that calls this
-            needs the usual `if __name__ == "__main__":`.
-        progress: optional wrapper of an iterator with a `total` argument, as `tqdm.tqdm`.
+        workers: see `parallel.map_in_order`.
+        progress: wraps the iteration as `tqdm.tqdm` does, called with `total`; nothing if None.
 
     Returns:
         The manifest, as written to `manifest.json`.
@@ -100,19 +96,20 @@ def prepare_dataset(dataset, output_dir, image_size, workers=None, progress=None
     output_dir = Path(output_dir)
     header = {"format": FORMAT, "dataset": dataset.name, "root": dataset.root, "image_size": image_size}
     sources = [source_stamp(record) for record in dataset.records]
-    manifest = read_manifest(output_dir)
-    if manifest is not None:
-        _check_same(manifest, output_dir / MANIFEST, header, sources)
-        return manifest
-    shards = [sources[start : start + SHARD_ROWS] for start in range(0, len(sources), SHARD_ROWS)]
-    todo = [n for n, shard in enumerate(shards) if not _shard_is_done(output_dir, n, header, shard)]
-    paths = [source["record"]["path"] for number in todo for source in shards[number]]
-    with _mapper(workers, len(paths)) as mapper:
-        results = mapper(functools.partial(_prepare_or_reason, image_size=image_size), paths)
-        results = iter(progress(results, total=len(paths)) if progress else results)
-        for number in todo:
-            _write_shard(output_dir, number, header, [(source, *next(results)) for source in shards[number]])
-    return _write_manifest(output_dir, {**header, "notes": list(dataset.notes)}, len(shards))
+    with sole_writer(output_dir):
+        manifest = read_manifest(output_dir)
+        if manifest is not None:
+            _check_same(manifest, output_dir / MANIFEST, header, sources)
+            return manifest
+        shards = [sources[start : start + SHARD_ROWS] for start in range(0, len(sources), SHARD_ROWS)]
+        todo = [n for n, shard in enumerate(shards) if not _shard_is_done(output_dir, n, header, shard)]
+        paths = [source["record"]["path"] for number in todo for source in shards[number]]
+        with process_map(len(paths), workers) as mapper:
+            results = mapper(functools.partial(prepare_or_reason, image_size=image_size), paths)
+            results = iter(progress(results, total=len(paths)) if progress else results)
+            for number in todo:
+                _write_shard(output_dir, number, header, [(source, *next(results)) for source in shards[number]])
+        return _write_manifest(output_dir, {**header, "notes": list(dataset.notes)}, len(shards))
 
 
 def source_stamp(record):
@@ -146,32 +143,12 @@ def _check_same(found, path, header, sources):
         )
 
 
-def _prepare_or_reason(path, image_size):
-    cv2.setNumThreads(1)
+def prepare_or_reason(path, image_size):
+    """Returns (`PreparedImage`, "") or, of a file that can't be read, (None, the reason)."""
     try:
-        prepared = prepare_image(path, image_size)
+        return prepare_image(path, image_size), ""
     except InputError as error:
-        return None, str(error)
-    return prepared, ""
-
-
-class _mapper:
-    """Context that gives a `map` in order: over processes, or in this one where that is not worth it."""
-
-    def __init__(self, workers, num_items):
-        self._workers = 1 if num_items < _WORTH_A_POOL else workers or os.cpu_count() or 1
-        self._pool = None
-
-    def __enter__(self):
-        if self._workers == 1:
-            return map
-        context = multiprocessing.get_context("spawn")  # a fork would copy TensorFlow's threads, dead
-        self._pool = concurrent.futures.ProcessPoolExecutor(self._workers, mp_context=context)
-        return functools.partial(self._pool.map, chunksize=8)
-
-    def __exit__(self, *exc_info):
-        if self._pool is not None:
-            self._pool.shutdown(cancel_futures=True)
+        return None, str(error).removeprefix(f"{path}: ")
 
 
 def shard_paths(output_dir, number):
@@ -192,8 +169,11 @@ def _write_shard(output_dir, number, header, results):
         rows.append(row)
     array_path, rows_path = shard_paths(output_dir, number)
     size = header["image_size"]
-    with atomic_path(array_path) as temporary:
-        np.save(temporary, np.stack(pixels) if pixels else np.zeros((0, size, size, 3), np.uint8))
+    layout = {"descr": "|u1", "fortran_order": False, "shape": (len(pixels), size, size, 3)}
+    with atomic_path(array_path) as temporary, open(temporary, "wb") as file:
+        np.lib.format.write_array_header_1_0(file, layout)  # np.save hides why a disk refused
+        for image in pixels:
+            file.write(np.ascontiguousarray(image).data)
     write_json(rows_path, {**header, "images": rows})  # last: its presence says that the shard is whole
 
 

@@ -50,7 +50,7 @@ class PreparedDataset:
         path = shard_paths(self.folder, number)[0]
         try:
             return np.load(path, mmap_mode="r")
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, EOFError) as error:
             raise InputError(f"{path}: not a whole shard ({error}); delete the folder and prepare it again") from None
 
     def __len__(self):

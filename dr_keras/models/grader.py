@@ -1,5 +1,7 @@
 """The grader: a network together with the window and the standardisation that it was trained with."""
 
+import zipfile
+
 import keras
 
 from dr_keras.errors import InputError
@@ -42,7 +44,7 @@ def load_grader(path):
     """
     try:
         model = keras.saving.load_model(path, compile=False)
-    except (ValueError, OSError, KeyError, TypeError) as error:
+    except (ValueError, OSError, KeyError, TypeError, zipfile.BadZipFile) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(f"{path}: not a model saved by this project ({reason})") from None
     if model.name != "grader":

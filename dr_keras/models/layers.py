@@ -56,6 +56,13 @@ class Maxout(keras.layers.Layer):
         super().__init__(**kwargs)
         self.pieces = pieces
 
+    def build(self, input_shape):
+        """Checks that the units divide into groups."""
+        if input_shape[-1] % self.pieces:
+            raise ValueError(
+                f"`input_shape` must end with a multiple of {self.pieces} units. Received: input_shape={input_shape}"
+            )
+
     def call(self, inputs):
         """Takes the maximum over each group."""
         return ops.max(ops.reshape(inputs, (-1, inputs.shape[-1] // self.pieces, self.pieces)), axis=-1)
@@ -114,7 +121,7 @@ class Standardize(keras.layers.Layer):
     """
 
     def __init__(self, mean, sd, **kwargs):
-        super().__init__(**kwargs)
+        super().__init__(autocast=False, **kwargs)  # cast after the arithmetic: bfloat16 rounds 200.4 to 200
         self.mean = tuple(float(value) for value in mean)
         self.sd = tuple(float(value) for value in sd)
         if len(self.mean) != 3 or len(self.sd) != 3 or min(self.sd) <= 0:

@@ -6,6 +6,11 @@ import tensorflow as tf
 from dr_keras.data.pipeline import evaluation_batches
 
 
+def scoring_step(grader):
+    """Compiles a grader for inference: uint8 (batch, size, size, 3), RGB -> float32 tensor (batch,)."""
+    return tf.function(lambda images: grader(images, training=False)[:, 0], reduce_retracing=True)
+
+
 class Scorer:
     """Scores prepared photographs with a grader, without augmentation; compiled once.
 
@@ -18,10 +23,14 @@ class Scorer:
     def __init__(self, grader, prepared, batch_size=32):
         self._prepared = prepared
         self._batch_size = batch_size
-        self._step = tf.function(lambda images: grader(images, training=False)[:, 0], reduce_retracing=True)
+        self._step = scoring_step(grader)
 
-    def __call__(self, indices):
-        """Scores photographs by position: int array (n,) -> float64 (n,), in grade units."""
+    def __call__(self, indices, progress=None):
+        """Scores photographs by position: int array (n,) -> float64 (n,), in grade units.
+
+        `progress` wraps the iteration over batches as `tqdm.tqdm` does, called with `total`.
+        """
         batches = evaluation_batches(self._prepared, indices, self._batch_size)
+        batches = progress(batches, total=len(batches)) if progress else batches
         parts = [self._step(batch["image"]).numpy() for batch in batches]
         return np.concatenate(parts).astype("float64") if parts else np.zeros(0)

@@ -3,17 +3,22 @@
 A *leaf* holds the files of one training: `model.keras` (best validation kappa), `best_loss.keras`,
 `last.keras`, `split.csv`, `history.csv`, `metrics.json`, `tensorboard/`. A run of several sizes has a
 folder per size (`128/`, `256/`), a run of folds a folder per fold (`fold_0/`), one inside the other.
+At the top lie `run.cfg`, which reruns it, and `audit.json`.
 """
 
 import csv
 import io
 from pathlib import Path
 
+import numpy as np
+
 from dr_keras import files
 from dr_keras.errors import InputError
 
-MODEL, SPLIT, FLAGS, METRICS = "model.keras", "split.csv", "run.cfg", "metrics.json"
+MODEL, SPLIT, FLAGS, METRICS, AUDIT = "model.keras", "split.csv", "run.cfg", "metrics.json", "audit.json"
+UNKNOWN = "unknown"  # the split of a photograph that a run never met
 _COLUMNS = ("image", "patient", "level", "split")
+_DEPTH = 4  # a file in a fold in a stage in a run
 
 
 def fold_dir(stage_dir, fold):
@@ -57,6 +62,20 @@ def find_model(path, fold=None):
     return leaf / MODEL
 
 
+def find_models(path):
+    """Finds every model that `--model` names: one, or that of each fold; see `find_model`."""
+    return [find_model(folder) for folder in fold_dirs(path)] or [find_model(path)]
+
+
+def read_flags(path):
+    """Flags of the run that a model, a fold or a run folder belongs to: dict of name to text, empty if unknown."""
+    path = Path(path).resolve()
+    for folder in (path, *path.parents)[:_DEPTH]:
+        if (folder / FLAGS).is_file():
+            return _flags((folder / FLAGS).read_text(encoding="utf-8"))
+    return {}
+
+
 def write_splits(path, records, splits):
     """Writes `split.csv`: image, patient, level, split of every record, atomically."""
     text = io.StringIO()
@@ -74,6 +93,17 @@ def read_splits(path):
             return {row["image"]: row["split"] for row in csv.DictReader(file)}
     except FileNotFoundError:
         return {}
+
+
+def splits_of(path, records):
+    """Splits that a `split.csv` gives to records, known by name and grade: array (n,), "unknown" for the others."""
+    try:
+        with open(path, newline="", encoding="utf-8") as file:
+            listed = {(row["image"], row["level"]): row["split"] for row in csv.DictReader(file)}
+    except FileNotFoundError:
+        listed = {}
+    names = [(record.image, "" if record.grade is None else str(record.grade)) for record in records]
+    return np.array([listed.get(name, UNKNOWN) for name in names])
 
 
 def claim_run_dir(run_dir, flagfile):

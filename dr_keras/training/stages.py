@@ -6,7 +6,8 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from dr_keras.data import duplicates, splits
+from dr_keras import files
+from dr_keras.data import audit, splits
 from dr_keras.errors import InputError
 from dr_keras.models.grader import load_grader
 from dr_keras.training import run_folder
@@ -31,16 +32,19 @@ class SplitPlan:
     seed: int = 0
 
 
-def divide(prepared, plan):
+def divide(prepared, report, plan):
     """Divides a dataset into trainings.
+
+    Args:
+        prepared: `PreparedDataset`.
+        report: of `audit.audit_prepared`; its copies and near duplicates stay on one side.
+        plan: `SplitPlan`.
 
     Returns:
         (list of lists of splits, notes): for each training the split of every record, "train",
         "validation", "test", "held_out" or "" (left out).
     """
-    fingerprints = np.stack([duplicates.fingerprint(prepared.read([index])[0]) for index in range(len(prepared))])
-    copies = duplicates.find_duplicates(fingerprints)
-    groups = splits.group_records(prepared.records, copies)
+    groups = splits.group_records(prepared.records, audit.duplicate_groups(report, prepared.records))
     graded = prepared.grades >= 0
     if not graded.any():
         raise InputError(f"{prepared.root}: no photograph has a grade")
@@ -81,7 +85,10 @@ def train_stages(configs, open_prepared, run_dir, plan, strategy, hooks, init_fr
     for config in configs:
         prepared = open_prepared(config.image_size)
         if trainings is None:
-            trainings, notes = divide(prepared, plan)
+            report = audit.audit_prepared(prepared)
+            files.write_json(Path(run_dir) / run_folder.AUDIT, report)
+            hooks.say(audit.format_audit(report))
+            trainings, notes = divide(prepared, report, plan)
             for note in notes:
                 hooks.say(note)
         folder = Path(run_dir) / str(config.image_size) if len(configs) > 1 else Path(run_dir)

@@ -11,7 +11,7 @@ from sklearn.preprocessing import StandardScaler
 
 from dr_keras.data.records import Record
 from dr_keras.data.synthetic import draw_fundus, draw_record, synthetic_dataset
-from dr_keras.data.synthetic_lesions import LESIONS
+from dr_keras.data.synthetic.lesions import LESIONS
 
 SEEDS = range(8)
 
@@ -160,7 +160,7 @@ def test_disc_lies_to_the_right_in_a_right_eye():
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        ((-1, 0, 64), "`seed` must be whole numbers from 0 on. Received: seed=-1"),
+        ((-1, 0, 64), "`seed` must be a whole number of at least 0. Received: seed=-1"),
         ((0, 5, 64), "`grade` must be 0, 1, 2, 3 or 4. Received: grade=5"),
         ((0, 0, 31), "`size` must be a whole number of at least 32. Received: size=31"),
     ],

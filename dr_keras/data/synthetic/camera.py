@@ -5,7 +5,8 @@ import dataclasses
 import cv2
 import numpy as np
 
-from dr_keras.data.synthetic_canvas import Canvas, blend, blob
+from dr_keras.data.synthetic.canvas import Canvas, blend, blob
+from dr_keras.data.synthetic.retina import FUNDUS
 
 # Exponents of (red, green, blue) reflectance: the looks that real cameras and fundi range over.
 _LOOKS = np.array(
@@ -16,7 +17,6 @@ _LOOKS = np.array(
         [1.45, 1.10, 1.20],  # brown
     ]
 )
-_FUNDUS = np.array([0.74, 0.42, 0.20])  # a middling fundus's reflectance
 _CONTRAST = np.array([0.145, 0.20, 0.28])  # of a photograph with exponents of 1
 
 
@@ -55,7 +55,7 @@ class Camera:
     def canvas(self, size):
         """Returns the `Canvas` of a photograph `size` pixels high."""
         centre = ((self.aspect / 2 + self.centre[0]) * size, (0.5 + self.centre[1]) * size)
-        return Canvas(size, round(size * self.aspect), centre, self.radius * size)
+        return Canvas(size, self.aspect, centre, self.radius * size)
 
     def field_of_view(self, canvas):
         """Returns float32 (height, width): how much of each pixel the field of view covers, 0-1."""
@@ -63,9 +63,8 @@ class Camera:
         shapes = [np.stack([np.cos(turn), np.sin(turn)], axis=1)]
         if self.notch is not None:
             corners = self.notch + np.array([-0.04, 0.0, 0.04])
-            shapes.append(
-                np.array([[0.98], [1.035], [0.98]]) * np.stack([np.cos(corners), np.sin(corners)], axis=1)
-            )
+            tab = np.stack([np.cos(corners), np.sin(corners)], axis=1)
+            shapes.append(tab * [[0.98], [1.035], [0.98]])
         return canvas.coverage(shapes)
 
     def expose(self, rng, canvas, retina, field_of_view):
@@ -92,16 +91,13 @@ class Camera:
         noise = np.frombuffer(rng.bytes(retina.size), dtype="int8").reshape(retina.shape)
         photograph = []
         for channel, plane in enumerate(retina):
-            plane = np.clip(canvas.blurred(plane, self.blur), 0, 1)
-            plane = cv2.pow(plane, self.tone[channel])
+            plane = cv2.pow(np.clip(canvas.blurred(plane, self.blur), 0, 1), self.tone[channel])
             mean, spread = cv2.meanStdDev(plane, mask=seen)
-            gain = 255 * self.level[channel] * self.contrast[channel] / spread.item()
-            plane *= gain
-            plane += 255 * self.level[channel] - gain * mean.item()
-            np.maximum(plane, 2, out=plane)
-            plane *= field_of_view
+            level = 255 * self.level[channel]
+            gain = level * self.contrast[channel] / spread.item()
+            plane = np.maximum(gain * plane + (level - gain * mean.item()), 2) * field_of_view
             plane += noise[channel] * np.float32(self.noise * 255 / 128)
-            photograph.append(cv2.convertScaleAbs(plane))
+            photograph.append(cv2.convertScaleAbs(plane))  # rounds, saturates
         return cv2.merge(photograph)
 
 
@@ -118,7 +114,7 @@ def draw_camera(rng):
     radius = rng.uniform(0.52, 0.6) if cut_off else rng.uniform(0.44, 0.49)
     aspect = rng.uniform(max(1.0, 2 * radius + 0.04), 1.5)
     tone = rng.dirichlet(np.full(len(_LOOKS), 0.35)) @ _LOOKS + rng.normal(0, 0.05, 3)
-    level = np.power(_FUNDUS, tone) * rng.uniform(0.8, 1.05) * rng.uniform(0.96, 1.04, 3)
+    level = np.power(FUNDUS, tone) * rng.uniform(0.8, 1.05) * rng.uniform(0.96, 1.04, 3)
     contrast = _CONTRAST * tone * rng.lognormal(0, 0.2) * rng.lognormal(0, 0.06, 3)
     return Camera(
         aspect=aspect,
@@ -141,9 +137,8 @@ def _artefacts(rng, canvas, retina):
     if rng.random() < 0.15:
         count = int(rng.integers(1, 4))
         dust = blob(rng, rng.uniform(-0.7, 0.7, (count, 2)), rng.uniform(0.02, 0.05, count), 0.03)
-        blend(
-            retina, canvas.coverage(dust, rng.uniform(0.15, 0.3, count), softness=0.012), (0.35, 0.30, 0.24)
-        )
+        alpha = canvas.coverage(dust, rng.uniform(0.15, 0.3, count), softness=0.012)
+        blend(retina, alpha, (0.35, 0.30, 0.24))
     if rng.random() < 0.12:
         angle = rng.uniform(0, 2 * np.pi)
         place = rng.uniform(0.5, 0.9) * np.array([[np.cos(angle), np.sin(angle)]])

@@ -18,26 +18,33 @@ class Canvas:
 
     Attributes:
         height: of the photograph, in pixels.
-        width: of the photograph, in pixels.
+        aspect: its width over its height.
         centre: (x, y) of the field of view, in pixels.
         radius: of the field of view, in pixels.
     """
 
     height: int
-    width: int
+    aspect: float
     centre: tuple
     radius: float
 
-    def grid(self):
-        """Returns x of shape (1, width) and y of shape (height, 1): the pixels' centres, in radii."""
-        x = (np.arange(self.width, dtype="float32") + 0.5 - self.centre[0]) / self.radius
-        y = (np.arange(self.height, dtype="float32") + 0.5 - self.centre[1]) / self.radius
-        return x[None, :], y[:, None]
+    @property
+    def width(self):
+        """Of the photograph, in pixels."""
+        return round(self.height * self.aspect)
+
+    def resized(self, height):
+        """Returns the `Canvas` of the same photograph at another height."""
+        scale = height / self.height
+        return Canvas(
+            height, self.aspect, (self.centre[0] * scale, self.centre[1] * scale), self.radius * scale
+        )
 
     def from_point(self, point):
-        """Returns float32 (height, width): squared distance from (x, y), in radii."""
-        x, y = self.grid()
-        return np.square(x - float(point[0])) + np.square(y - float(point[1]))
+        """Returns float32 (height, width): each pixel's squared distance from (x, y), in radii."""
+        x = (np.arange(self.width, dtype="float32") + 0.5 - self.centre[0]) / self.radius
+        y = (np.arange(self.height, dtype="float32") + 0.5 - self.centre[1]) / self.radius
+        return np.square(x - float(point[0])) + np.square(y - float(point[1]))[:, None]
 
     def inside(self, points, margin):
         """Says which points, (n, 2) in radii, lie in the photographed part, `margin` off its edge."""
@@ -90,16 +97,9 @@ class Canvas:
         """
         field = np.zeros((1, 1), dtype="float32")
         for lumps, deviation in octaves:
-            lumps_across = round(lumps * round(self.width / self.height, 1))
-            field = cv2.resize(field, (lumps_across, lumps), interpolation=cv2.INTER_CUBIC)
+            field = cv2.resize(field, (round(lumps * self.aspect), lumps), interpolation=cv2.INTER_CUBIC)
             field += rng.normal(0, 1.4 * deviation, field.shape)  # the interpolation takes the 1.4 away again
         return cv2.resize(field, (self.width, self.height), interpolation=cv2.INTER_CUBIC)
-
-    def resized(self, height):
-        """Returns the `Canvas` of the same photograph at another height."""
-        scale = height / self.height
-        centre = (self.centre[0] * scale, self.centre[1] * scale)
-        return Canvas(height, round(self.width * scale), centre, self.radius * scale)
 
 
 def blend(planes, alpha, colour):

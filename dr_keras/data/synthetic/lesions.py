@@ -7,7 +7,7 @@ import dataclasses
 
 import numpy as np
 
-from dr_keras.data.synthetic_canvas import blob, ribbons
+from dr_keras.data.synthetic.canvas import blob, ribbons
 
 LESIONS = ("microaneurysms", "haemorrhages", "hard_exudates", "soft_exudates", "neovascularisation")
 
@@ -86,10 +86,8 @@ def _places(rng, eye, canvas, count, margin=_EDGE, clear_of_vessels=0.022):
     free &= np.linalg.norm(points - eye.disc, axis=1) > eye.disc_radius + 0.08
     free &= np.linalg.norm(points - eye.fovea, axis=1) > 0.09
     trunks = eye.paths[0][:, :, ::2].reshape(-1, 2)
-    squares = np.sum(points**2, axis=1) + (np.sum(trunks**2, axis=1)[:, None] - 2 * trunks @ points.T).min(
-        axis=0
-    )
-    free &= squares > clear_of_vessels**2
+    squares = np.sum(points**2, axis=1)[:, None] + np.sum(trunks**2, axis=1) - 2 * points @ trunks.T
+    free &= squares.min(axis=1) > clear_of_vessels**2
     quadrants = [points[quadrant::4][free[quadrant::4]][: -(-count // 4)] for quadrant in range(4)]
     return rng.permutation(np.concatenate(quadrants))[:count]
 
@@ -107,10 +105,9 @@ def _haemorrhages(rng, eye, canvas, count):
     count = len(places)
     flame = rng.random(count) < 0.25
     streaks = np.where(flame, 4, 1)
-    radii = np.where(
-        rng.random(count) < 0.6, rng.uniform(0.018, 0.027, count), rng.uniform(0.027, 0.046, count)
-    )
-    radii = np.repeat(np.where(flame, 0.6, 1) * radii, streaks)
+    dots, blots = rng.uniform(0.018, 0.027, count), rng.uniform(0.027, 0.046, count)
+    radii = np.where(flame, 0.6, 1) * np.where(rng.random(count) < 0.6, dots, blots)
+    radii = np.repeat(radii, streaks)
     spread = np.repeat(np.where(flame, 0.5, 0), streaks) * radii
     places = np.repeat(places, streaks, axis=0) + spread[:, None] * rng.normal(0, 1, (len(radii), 2))
     stretch = np.repeat(np.where(flame, rng.uniform(4, 6, count), rng.uniform(1, 1.5, count)), streaks)
@@ -135,13 +132,12 @@ def _hard_exudates(rng, eye, canvas, count):
     places = places[clear & canvas.inside(places, _EDGE)]
     radii = np.minimum(rng.lognormal(np.log(0.01), 0.4, len(places)), 0.025)
     shapes = blob(rng, places, radii, roughness=0.25, stretch=1.2)
-    return Paint(
-        "hard_exudates", list(shapes), rng.uniform(0.6, 1.0, len(places)), (0.98, 0.86, 0.45), 0.0025
-    )
+    opacities = rng.uniform(0.6, 1.0, len(places))
+    return Paint("hard_exudates", list(shapes), opacities, (0.98, 0.86, 0.45), 0.0025)
 
 
 def _soft_exudates(rng, eye, canvas, count):
-    """Cotton-wool spots: pale, fluffy, wider across the nerve fibres than along them."""
+    """Cotton-wool spots: pale and fluffy."""
     places = _places(rng, eye, canvas, count, margin=0.2)
     centres = np.repeat(places, 4, axis=0) + rng.normal(0, 0.016, (4 * len(places), 2))
     shapes = blob(rng, centres, rng.uniform(0.018, 0.036, len(centres)), roughness=0.15, stretch=1.3)
@@ -162,10 +158,8 @@ def _neovascularisation(rng, eye, canvas, count):
         reach = rng.uniform(0.13, 0.2) * rng.uniform(0.6, 1.1, (stems, 1, 1))
         paths = place + np.cumsum(reach / points * _direction(fan + 0.6 * sway), axis=1)
         start = paths[rng.integers(0, stems, loops), rng.integers(4, points, loops)]
-        turn = (
-            rng.uniform(0, 2 * np.pi, (loops, 1))
-            + rng.choice([-1, 1], (loops, 1)) * rng.uniform(3, 7, (loops, 1)) * s
-        )
+        turn = rng.uniform(0, 2 * np.pi, (loops, 1))
+        turn = turn + rng.choice([-1, 1], (loops, 1)) * rng.uniform(3, 7, (loops, 1)) * s
         size = rng.uniform(0.05, 0.13, (loops, 1, 1))
         curls = start[:, None] + np.cumsum(size / points * _direction(turn), axis=1)
         shapes.extend(ribbons(paths, np.linspace(0.010, 0.007, points) * np.ones((stems, 1))))

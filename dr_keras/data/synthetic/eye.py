@@ -85,16 +85,15 @@ def _vessels(rng, disc, fovea, nasal):
     trunks[..., 1] += 0.012 * waves.prod(axis=1) * np.sqrt(t[:, 0])
     calibre = rng.uniform([[0.65], [0.9]], [[0.8], [1.1]]) * np.tile(_TRUNK_WIDTHS, 2)
     widths = calibre.reshape(12, 1) * (1 - 0.6 * t[:, 0])
-    levels = [(trunks, widths)]
+    paths, widths = [trunks], [widths]
     for children, length, points in ((4, 0.5, 20), (2, 0.5, 10)):
-        levels.append(grow_branches(rng, *levels[-1], fovea, children, length, points))
-    paths, widths = zip(*levels)
-    return tuple(p.reshape(2, -1, *p.shape[1:]) for p in paths), tuple(
-        w.reshape(2, -1, *w.shape[1:]) for w in widths
-    )
+        branches = _branches(rng, paths[-1], widths[-1], fovea, children, length, points)
+        paths.append(branches[0])
+        widths.append(branches[1])
+    return [tuple(level.reshape(2, -1, *level.shape[1:]) for level in levels) for levels in (paths, widths)]
 
 
-def grow_branches(rng, parents, widths, fovea, children, length, points):
+def _branches(rng, parents, widths, fovea, children, length, points):
     """Grows `children` side branches from each parent, about `length` times as long as it.
 
     Args:

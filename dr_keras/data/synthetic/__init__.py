@@ -5,16 +5,17 @@ grade is the same eye under the same camera. So nothing but the lesions tells th
 """
 
 import dataclasses
+import numbers
 import re
 
 import numpy as np
 
 from dr_keras.data.records import FundusDataset, Record
-from dr_keras.data.synthetic_camera import draw_camera
-from dr_keras.data.synthetic_canvas import blend
-from dr_keras.data.synthetic_eye import draw_eye, draw_side
-from dr_keras.data.synthetic_lesions import LESIONS, draw_lesions
-from dr_keras.data.synthetic_retina import paint_retina
+from dr_keras.data.synthetic.camera import draw_camera
+from dr_keras.data.synthetic.canvas import blend
+from dr_keras.data.synthetic.eye import draw_eye, draw_side
+from dr_keras.data.synthetic.lesions import LESIONS, draw_lesions
+from dr_keras.data.synthetic.retina import paint_retina
 from dr_keras.grades import NUM_GRADES
 
 _NAME = re.compile(r"synthetic/(\d+)-(\d{6,})-grade([0-4])")
@@ -27,7 +28,8 @@ class SyntheticFundus:
 
     Attributes:
         image: uint8 RGB (height, width, 3).
-        masks: dict of lesion name (`LESIONS`) to bool (height, width).
+        masks: dict of lesion name (`LESIONS`) to bool (height, width): where it was painted, also where
+            another lesion was painted over it.
         field_of_view: bool (height, width): the photographed retina.
         grade: ICDR grade 0-4.
     """
@@ -42,7 +44,7 @@ def draw_fundus(seed, grade, size=512):
     """Draws a fundus photograph.
 
     Args:
-        seed: whole number from 0 on; or a tuple of such numbers.
+        seed: whole number of at least 0, or a tuple of such numbers.
         grade: ICDR grade 0-4.
         size: height in pixels, at least 32; the width is 1 to 1.5 times that. The same seed and grade
             give the same eye at every size.
@@ -54,12 +56,11 @@ def draw_fundus(seed, grade, size=512):
         ValueError: for arguments out of range.
     """
     seeds = seed if isinstance(seed, tuple) else (seed,)
-    if any(int(number) != number or number < 0 for number in seeds):
-        raise ValueError(f"`seed` must be whole numbers from 0 on. Received: seed={seed}")
+    for number in seeds:
+        _check_whole("seed", number, 0)
+    _check_whole("size", size, 32)
     if grade not in range(NUM_GRADES):
         raise ValueError(f"`grade` must be 0, 1, 2, 3 or 4. Received: grade={grade}")
-    if int(size) != size or size < 32:
-        raise ValueError(f"`size` must be a whole number of at least 32. Received: size={size}")
     eye = draw_eye(_generator(seeds, "eye"))
     camera_rng = _generator(seeds, "camera")
     camera = draw_camera(camera_rng)
@@ -84,7 +85,7 @@ def synthetic_dataset(num_images, seed=0):
 
     Args:
         num_images: how many, at least 1.
-        seed: whole number from 0 on; another seed gives other eyes.
+        seed: whole number of at least 0; another seed gives other eyes.
 
     Returns:
         A `FundusDataset` whose records `draw_record` draws.
@@ -92,12 +93,8 @@ def synthetic_dataset(num_images, seed=0):
     Raises:
         ValueError: for arguments out of range.
     """
-    if int(num_images) != num_images or num_images < 1:
-        raise ValueError(
-            f"`num_images` must be a whole number of at least 1. Received: num_images={num_images}"
-        )
-    if int(seed) != seed or seed < 0:
-        raise ValueError(f"`seed` must be a whole number from 0 on. Received: seed={seed}")
+    _check_whole("num_images", num_images, 1)
+    _check_whole("seed", seed, 0)
     grades = _generator((seed,), "grades").permutation(np.arange(num_images) % NUM_GRADES)
     records = []
     for index, grade in enumerate(grades.tolist()):
@@ -127,6 +124,11 @@ def draw_record(record, size=512):
         )
     seed, index, grade = map(int, match.groups())
     return draw_fundus((seed, index), grade, size)
+
+
+def _check_whole(name, value, lowest):
+    if not isinstance(value, numbers.Integral) or value < lowest:
+        raise ValueError(f"`{name}` must be a whole number of at least {lowest}. Received: {name}={value}")
 
 
 def _generator(seeds, stream, grade=0):

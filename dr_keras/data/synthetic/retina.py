@@ -3,9 +3,9 @@
 import cv2
 import numpy as np
 
-from dr_keras.data.synthetic_canvas import blend, blob, ribbons
+from dr_keras.data.synthetic.canvas import blend, blob, ribbons
 
-_FUNDUS = (0.74, 0.42, 0.20)
+FUNDUS = (0.74, 0.42, 0.20)  # reflectance of a middling fundus
 _DISC_RIM = (0.97, 0.72, 0.44)
 _CUP = (1.0, 0.92, 0.70)
 _ARTERY = (0.14, 0.48, 0.42)  # share of the light absorbed where a vessel covers all
@@ -44,7 +44,7 @@ def _background(rng, eye, canvas):
     glow = 1 + rng.uniform(0.05, 0.25) * np.exp(-canvas.from_point(eye.disc) / 0.12)
     macula = rng.uniform(0.2, 0.42) * np.exp(-from_fovea / rng.uniform(0.014, 0.03))
     macula += rng.uniform(0.08, 0.22) * np.exp(-from_fovea / 0.12)
-    planes = zip(_FUNDUS, (0.7, 1.2, 1.1), (0.7, 1.0, 1.0))
+    planes = zip(FUNDUS, (0.7, 1.2, 1.1), (0.7, 1.0, 1.0))
     planes = [base * glow * (1 + grain * tone) * (1 - dark * macula) for base, grain, dark in planes]
     return np.stack([cv2.resize(plane, size, interpolation=cv2.INTER_CUBIC) for plane in planes])
 
@@ -56,9 +56,8 @@ def _choroid(rng, eye, canvas):
     away = start - eye.fovea
     s = np.linspace(0, 1, 10)
     heading = np.arctan2(away[:, 1], away[:, 0])[:, None] + rng.normal(0, 0.3, (count, 1))
-    heading = heading + 0.7 * np.sin(
-        2 * np.pi * (rng.uniform(0.5, 1.5, (count, 1)) * s + rng.random((count, 1)))
-    )
+    turns = rng.uniform(0.5, 1.5, (count, 1)) * s + rng.random((count, 1))
+    heading = heading + 0.7 * np.sin(2 * np.pi * turns)
     moves = np.stack([np.cos(heading), np.sin(heading)], axis=-1) * rng.uniform(0.3, 0.8, (count, 1, 1)) / 10
     widths = rng.uniform(0.015, 0.04, (count, 1)) * np.ones(10)
     return canvas.coverage(ribbons(start[:, None] + np.cumsum(moves, axis=1), widths), softness=0.012)

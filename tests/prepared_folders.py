@@ -1,0 +1,42 @@
+"""Prepared folders made by hand, so that a test knows every pixel and label in them."""
+
+import dataclasses
+import json
+
+import numpy as np
+
+from dr_keras.data.fundus import FieldOfView
+from dr_keras.data.preparation import FORMAT, MANIFEST, shard_paths
+from dr_keras.data.shards import PreparedDataset
+
+
+def write_prepared(folder, images, grades, patients=None, splits=None, shard_rows=4):
+    """Writes uint8 images (n, size, size, 3) in the format of `data.preparation` and opens them."""
+    folder.mkdir(parents=True, exist_ok=True)
+    rows = []
+    for start in range(0, len(images), shard_rows):
+        number = start // shard_rows
+        np.save(shard_paths(folder, number)[0], images[start : start + shard_rows])
+        for index in range(start, min(start + shard_rows, len(images))):
+            name = f"{index:03d}.png"
+            record = {"image": name, "path": f"/nowhere/{name}", "grade": grades[index], "eye": ""}
+            record["patient"] = str(patients[index]) if patients is not None else name
+            record["split"] = splits[index] if splits is not None else ""
+            size = images.shape[1]
+            view = dataclasses.asdict(FieldOfView(size / 2, size / 2, size / 2, size, size, True))
+            rows.append({"record": record, "bytes": 1, "row": index - start, "sha256": "", "shard": number,
+                         "field_of_view": view})  # fmt: skip
+    manifest = {
+        "format": FORMAT, "dataset": "handmade", "root": str(folder), "image_size": images.shape[1], "notes": [],
+        "num_shards": len(range(0, len(images), shard_rows)), "images": rows,
+    }  # fmt: skip
+    (folder / MANIFEST).write_text(json.dumps(manifest))
+    return PreparedDataset(folder)
+
+
+def noise_images(count, size, seed=0):
+    """uint8 (count, size, size, 3): smooth noise, brighter from image to image, no two alike."""
+    rng = np.random.default_rng(seed)
+    coarse = rng.integers(0, 120, (count, size // 8, size // 8, 3))
+    brightness = np.linspace(0, 120, count).astype(int)[:, None, None, None]
+    return np.kron(coarse + brightness, np.ones((1, 8, 8, 1), int)).astype(np.uint8)
