@@ -1,7 +1,7 @@
 import pytest
 
 from dr_keras.data.layouts import load_dataset
-from dr_keras.data.own_datasets import grade_of_folder
+from dr_keras.data.layouts.own import grade_of_folder
 from dr_keras.errors import InputError
 
 

@@ -1,6 +1,6 @@
 """The healthy part of a synthetic eye: optic disc, macula and branching vessels.
 
-Coordinates are those of `synthetic_canvas`: radii of the field of view from its centre, y downwards.
+Coordinates are those of `canvas`: radii of the field of view from its centre, y downwards.
 """
 
 import dataclasses

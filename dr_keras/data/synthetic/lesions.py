@@ -1,6 +1,6 @@
 """Lesions of diabetic retinopathy for the synthetic photographs, placed by ICDR grade.
 
-Coordinates are those of `synthetic_canvas`: radii of the field of view from its centre, y downwards.
+Coordinates are those of `canvas`: radii of the field of view from its centre, y downwards.
 """
 
 import dataclasses

@@ -2,8 +2,8 @@
 
 import re
 
-from dr_keras.data.label_files import Label, eye_of, read_rows
-from dr_keras.data.photograph_files import PhotographIndex, image_name, make_records, missing_note
+from dr_keras.data.layouts.label_files import Label, eye_of, read_rows
+from dr_keras.data.layouts.photograph_files import PhotographIndex, image_name, make_records, missing_note
 from dr_keras.data.records import Record
 
 _SPLIT_NAMES = {

@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 
 from dr_keras.data.decoding import IMAGE_SUFFIXES
-from dr_keras.data.label_files import without_suffix
+from dr_keras.data.layouts.label_files import without_suffix
 from dr_keras.data.records import Record
 from dr_keras.errors import InputError
 

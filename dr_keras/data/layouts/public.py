@@ -1,7 +1,7 @@
 """Readers of the public datasets, each in the folders its owners hand out."""
 
-from dr_keras.data.label_files import Label, eye_of, parse_grade, read_list, read_rows, without_suffix
-from dr_keras.data.photograph_files import PhotographIndex, make_records, missing_note
+from dr_keras.data.layouts.label_files import Label, eye_of, parse_grade, read_list, read_rows, without_suffix
+from dr_keras.data.layouts.photograph_files import PhotographIndex, make_records, missing_note
 
 _IDRID_GRADING = "B. Disease Grading"
 _IDRID_SPLITS = {

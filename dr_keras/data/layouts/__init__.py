@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from dr_keras.data import own_datasets, public_datasets
+from dr_keras.data.layouts import own, public
 from dr_keras.data.records import FundusDataset
 from dr_keras.errors import InputError
 
@@ -11,22 +11,22 @@ from dr_keras.errors import InputError
 _LAYOUTS = {
     "idrid": (
         "'B. Disease Grading/2. Groundtruths' and its images",
-        public_datasets.find_idrid,
-        public_datasets.read_idrid,
+        public.find_idrid,
+        public.read_idrid,
     ),
-    "eyepacs": ("trainLabels.csv", public_datasets.find_eyepacs, public_datasets.read_eyepacs),
-    "aptos": ("train.csv and train_images/", public_datasets.find_aptos, public_datasets.read_aptos),
-    "messidor2": ("messidor_data.csv", public_datasets.find_messidor2, public_datasets.read_messidor2),
+    "eyepacs": ("trainLabels.csv", public.find_eyepacs, public.read_eyepacs),
+    "aptos": ("train.csv and train_images/", public.find_aptos, public.read_aptos),
+    "messidor2": ("messidor_data.csv", public.find_messidor2, public.read_messidor2),
     "ddr": (
         "DR_grading/train.txt, valid.txt or test.txt",
-        public_datasets.find_ddr,
-        public_datasets.read_ddr,
+        public.find_ddr,
+        public.read_ddr,
     ),
-    "csv": ("labels.csv or a single CSV file", own_datasets.find_csv, own_datasets.read_csv),
+    "csv": ("labels.csv or a single CSV file", own.find_csv, own.read_csv),
     "folders": (
         "class folders 0-4 or No_DR ... Proliferate_DR",
-        own_datasets.find_folders,
-        own_datasets.read_folders,
+        own.find_folders,
+        own.read_folders,
     ),
 }
 LAYOUT_NAMES = tuple(_LAYOUTS)
