@@ -1,4 +1,4 @@
-"""Flags that mean the same in every script, and how a script ends. The only module of the package that uses absl."""
+"""Flags that mean the same in every script, and how a script ends; no other module uses absl."""
 
 import errno
 import importlib.util
@@ -9,27 +9,34 @@ from absl import app, flags
 
 from dr_keras.errors import InputError
 
-flags.disclaim_key_flags()  # each script lists, in its --help and its run.cfg, those it defines through this module
+# What a script defines through this module is listed as its own, in --help and run.cfg.
+flags.disclaim_key_flags()
 
 LAYOUTS = ("auto", "synthetic", "idrid", "eyepacs", "aptos", "messidor2", "ddr", "csv", "folders")
 IMAGE_SIZES = (128, 256, 512, 768)
 
 
 # What the system says of a file or folder that can't be written: the user's to mend.
-_WRITE_ERRORS = (
-    errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR,
-    errno.EEXIST, errno.ENAMETOOLONG, errno.EIO,
-)  # fmt: skip
+_WRITE_ERRORS = "ENOSPC EDQUOT EFBIG EACCES EPERM EROFS ENOTDIR EISDIR EEXIST ENAMETOOLONG EIO".split()
 
 
-def define_data_flags(cache=True):
-    """--data_dir, --dataset, --synthetic_images and, where photographs are prepared, --cache_dir."""
-    flags.DEFINE_string("data_dir", None, "Folder of a dataset, or one made by prepare_data.py. Default: none needed, "
-                        "photographs are synthetic.")  # fmt: skip
+def define_data_flags():
+    """--data_dir, --dataset, --synthetic_images."""
+    flags.DEFINE_string(
+        "data_dir",
+        None,
+        "Folder of a dataset, or one made by prepare_data.py. Default: "
+        "none needed, photographs are synthetic.",
+    )
     flags.DEFINE_enum("dataset", "auto", LAYOUTS, "Layout of --data_dir; auto recognises it.")
     flags.DEFINE_integer("synthetic_images", 2000, "How many synthetic photographs to draw.", lower_bound=10)
-    if cache:
-        flags.DEFINE_string("cache_dir", None, "Where photographs are kept once prepared. Default: ~/.cache/dr_keras.")
+
+
+def define_cache_dir():
+    """--cache_dir, in scripts that prepare photographs for themselves."""
+    flags.DEFINE_string(
+        "cache_dir", None, "Where photographs are kept once prepared. Default: ~/.cache/dr_keras."
+    )
 
 
 def define_model_flag(required=True):
@@ -41,7 +48,9 @@ def define_model_flag(required=True):
 
 def define_output_dir(what):
     """--output_dir, to write."""
-    flags.DEFINE_string("output_dir", None, f"Folder to write, made if it isn't there: {what}.", required=True)
+    flags.DEFINE_string(
+        "output_dir", None, f"Folder to write, made if it isn't there: {what}.", required=True
+    )
 
 
 def define_output(what, required=True):
@@ -59,18 +68,20 @@ def define_batch_size(default=32):
     flags.DEFINE_integer("batch_size", default, "Photographs in a (global) batch.", lower_bound=1)
 
 
-def define_seed():
+def define_seed(remark=""):
     """--seed."""
-    flags.DEFINE_integer("seed", 0, "Of everything drawn at random.", lower_bound=0)
+    flags.DEFINE_integer("seed", 0, "Of everything drawn at random." + remark, lower_bound=0)
 
 
 def define_split():
     """--split."""
     flags.DEFINE_enum(
-        "split", "auto", ("auto", "all", "train", "validation", "test", "held_out"),
-        "Which photographs, by the run's split.csv, or for others by the dataset's own splits. auto: those the model "
-        "was never trained on: held out by folds, else test, else validation, else all.",
-    )  # fmt: skip
+        "split",
+        "auto",
+        ("auto", "all", "train", "validation", "test", "held_out"),
+        "Which photographs, by the run's split.csv, or for others by the dataset's own splits. auto: those "
+        "the model was never trained on: held out by folds, else test, else validation, else all.",
+    )
 
 
 def numbers(name, default, help_text, kind=float, length=None, low=None, high=None):
@@ -94,13 +105,14 @@ def numbers(name, default, help_text, kind=float, length=None, low=None, high=No
     flags.register_validator(name, check, message=message + (f" to {high}" if high is not None else ""))
 
 
-def define_thresholds():
+def define_thresholds(remark=""):
     """--thresholds."""
-    numbers("thresholds", (0.5, 1.5, 2.5, 3.5), "Cuts from score to grade, increasing.", length=4)
+    numbers("thresholds", (0.5, 1.5, 2.5, 3.5), "Cuts from score to grade, increasing." + remark, length=4)
     flags.register_validator(
-        "thresholds", lambda values: [float(v) for v in values] == sorted({float(v) for v in values}),
+        "thresholds",
+        lambda values: [float(v) for v in values] == sorted({float(v) for v in values}),
         message="expected four increasing numbers",
-    )  # fmt: skip
+    )
 
 
 def parsed(name, kind=float):
@@ -122,17 +134,24 @@ def refuse_arguments(argv):
 
 
 def check_data(image_sizes=()):
-    """Finds what the data flags name, before anything slow or lasting is done.
-
-    Raises:
-        InputError: if it isn't there, has no known layout, or is prepared at a size not in `image_sizes`.
-    """
+    """Finds what the data flags name, before anything slow or lasting is done; see `cache.check_data`."""
     from dr_keras.data import cache
 
-    if not cache.is_prepared(flags.FLAGS.data_dir):
-        cache.find_dataset(flags.FLAGS.data_dir, flags.FLAGS.dataset, flags.FLAGS.synthetic_images)
-    for size in image_sizes:
-        cache.check_image_size(flags.FLAGS.data_dir, size)
+    cache.check_data(flags.FLAGS.data_dir, flags.FLAGS.dataset, flags.FLAGS.synthetic_images, image_sizes)
+
+
+def open_prepared(image_size):
+    """Opens the photographs that the data flags name, prepared into the cache on first use."""
+    from dr_keras.data import cache
+
+    return cache.open_prepared(
+        flags.FLAGS.data_dir,
+        flags.FLAGS.dataset,
+        image_size,
+        flags.FLAGS.synthetic_images,
+        flags.FLAGS.cache_dir,
+        progress(f"preparing at {image_size} px"),
+    )
 
 
 def progress(description):
@@ -151,8 +170,14 @@ def progress(description):
 def flagfile_text(script, leave_out=()):
     """The flags of this run as the text of a flagfile that reruns it."""
     own = flags.FLAGS.get_key_flags_for_module(sys.argv[0])
-    lines = {flag.name: flag.serialize() for flag in own if flag.value is not None and flag.name not in leave_out}
-    return f"# python scripts/{script} --flagfile=THIS_FILE\n" + "\n".join(lines[name] for name in sorted(lines)) + "\n"
+    lines = {
+        flag.name: flag.serialize() for flag in own if flag.value is not None and flag.name not in leave_out
+    }
+    return (
+        f"# python scripts/{script} --flagfile=THIS_FILE\n"
+        + "\n".join(lines[name] for name in sorted(lines))
+        + "\n"
+    )
 
 
 def run(main):
@@ -160,16 +185,19 @@ def run(main):
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
     def guarded(argv):
+        status = 2
         try:
             return main(argv)
         except (InputError, flags.Error) as error:
-            fail(str(error))
+            line = str(error)
         except KeyboardInterrupt:
-            fail("stopped by Ctrl-C", status=130)
+            line, status = "stopped by Ctrl-C", 130
         except OSError as error:
-            if error.errno not in _WRITE_ERRORS:
+            if errno.errorcode.get(error.errno) not in _WRITE_ERRORS:
                 raise
-            fail(f"{error.filename or 'writing'}: {error.strerror}; nothing half-written was left behind")
+            line = f"{error.filename or 'writing'}: {error.strerror}; nothing half-written was left behind"
+        # Out here the exception is gone, and with it what it kept alive: a progress bar, say.
+        fail(line, status)
 
     app.run(guarded, flags_parser=_parse_flags)
 
@@ -185,10 +213,12 @@ def _parse_flags(argv):
     try:
         return flags.FLAGS(argv)
     except flags.Error as error:
-        fail(" ".join(str(error).split()) + " (--help lists the flags)")
+        fail(" ".join(str(error).removeprefix("ERROR:: ").split()) + " (--help lists the flags)")
 
 
 def require_tensorflow():
     """Raises `InputError` with the remedy where TensorFlow isn't installed."""
     if importlib.util.find_spec("tensorflow") is None:
-        raise InputError("TensorFlow isn't installed: pip install 'dr-keras[cpu]', or 'dr-keras[gpu]', one or the other")
+        raise InputError(
+            "TensorFlow isn't installed: pip install 'dr-keras[cpu]', or 'dr-keras[gpu]', one or the other"
+        )

@@ -16,39 +16,58 @@ from dr_keras import cli_flags
 ARCHITECTURES = ("net5", "net4", "ram_net5")
 
 cli_flags.define_data_flags()
+cli_flags.define_cache_dir()
 cli_flags.define_batch_size()
 cli_flags.define_seed()
 cli_flags.define_thresholds()
 flags.DEFINE_string("run_dir", None, "Folder of the run. Default: runs/ARCHITECTURE_SIZES_DATASET.")
 flags.DEFINE_string("init_from", None, "Run folder or .keras file whose fitting layers are taken over.")
 flags.DEFINE_enum("architecture", "net5", ARCHITECTURES, "Network; ram_net5 has the finer maps of P2 4.5.1.")
-flags.DEFINE_enum("head", "gap", ("gap", "dense"), "gap: global average pooling, has maps; dense: the paper's baseline.")
-flags.DEFINE_bool("untied_biases", True, "One bias per channel and position, as in the paper, or one per channel.")
+flags.DEFINE_enum(
+    "head", "gap", ("gap", "dense"), "gap: global average pooling, has maps; dense: the paper's baseline."
+)
+flags.DEFINE_bool(
+    "untied_biases", True, "One bias per channel and position, as in the paper, or one per channel."
+)
 flags.DEFINE_float("width", 1.0, "Factor on the number of filters.", lower_bound=0.05)
 flags.DEFINE_integer("image_size", None, "Side of the stored images: 128, 256, 512 or 768 pixels.")
-flags.DEFINE_list("image_sizes", None, "Several sizes: each stage starts from the one before and has its own folder.")
+flags.DEFINE_list(
+    "image_sizes", None, "Several sizes: each stage starts from the one before and has its own folder."
+)
 cli_flags.numbers("epochs", (250,), "Per stage, or one number for all.", int, low=1)
 flags.DEFINE_enum("optimizer", "sgd", ("sgd", "adam"), "sgd has Nesterov momentum.")
 cli_flags.numbers("learning_rate", (0.003,), "Per stage, or one number for all.", low=0)
-flags.DEFINE_enum("schedule", "step", ("step", "cosine"), "step: x0.1 at --learning_rate_drops; cosine: to zero.")
+flags.DEFINE_enum(
+    "schedule", "step", ("step", "cosine"), "step: x0.1 at --learning_rate_drops; cosine: to zero."
+)
 cli_flags.numbers("learning_rate_drops", (150, 220), "Epochs of --schedule=step.", int, low=0)
 flags.DEFINE_float("momentum", 0.9, "Of sgd.", 0.0, 1.0)
 flags.DEFINE_float("l2", 0.0005, "Factor on the sum of squared kernels.", lower_bound=0.0)
 flags.DEFINE_enum("loss", "mse", ("mse", "mae", "huber"), "On the grade 0-4.")
-flags.DEFINE_enum("augmentation", "own", ("own", "keras_cv"), "own: one composite warp and the PCA colour shift.")
+flags.DEFINE_enum(
+    "augmentation", "own", ("own", "keras_cv"), "own: one composite warp and the PCA colour shift."
+)
 cli_flags.numbers("color_sigma", (0.5,), "SD of the colour shift, per stage or for all.", low=0)
 flags.DEFINE_bool("resample", True, "Draw photographs by class weight; otherwise each once an epoch.")
 flags.DEFINE_float("resample_decay", 0.975, "Per epoch, from balanced classes to --final_weights.", 0.0, 1.0)
-cli_flags.numbers("final_weights", (1, 2, 2, 2, 2), "Class weights that resampling ends with.", length=5, low=0)
+cli_flags.numbers(
+    "final_weights", (1, 2, 2, 2, 2), "Class weights that resampling ends with.", length=5, low=0
+)
 flags.DEFINE_integer("folds", 0, "Cross-validation by patient; 0: one training.", lower_bound=0)
 flags.DEFINE_float("validation_fraction", 0.1, "Share set aside to choose the best epoch by.", 0.01, 0.5)
-flags.DEFINE_enum("strategy", "auto", ("auto", "default", "mirrored"), "auto: mirrored if there are several GPUs.")
-flags.DEFINE_enum("precision", "auto", ("auto", "float32", "mixed_bfloat16"), "auto: bfloat16 where the device has it.")
+flags.DEFINE_enum(
+    "strategy", "auto", ("auto", "default", "mirrored"), "auto: mirrored if there are several GPUs."
+)
+flags.DEFINE_enum(
+    "precision", "auto", ("auto", "float32", "mixed_bfloat16"), "auto: bfloat16 where the device has it."
+)
 
 flags.register_validator("folds", lambda value: value != 1, message="expected 0, or 2 and more")
 
 
-@flags.multi_flags_validator(["image_size", "image_sizes"], message="expected one of the two, of 128, 256, 512, 768")
+@flags.multi_flags_validator(
+    ["image_size", "image_sizes"], message="expected one of the two, of 128, 256, 512, 768"
+)
 def _one_size_flag(values):
     sizes = values["image_sizes"] or [values["image_size"]]
     return (values["image_size"] is None) != (values["image_sizes"] is None) and all(
@@ -72,10 +91,9 @@ FLAGS = flags.FLAGS
 
 
 def main(argv):
-    if len(argv) > 1:
-        raise cli_flags.InputError(f"{argv[1]}: not a flag of train.py; expected --name=value")
+    cli_flags.refuse_arguments(argv)
+    cli_flags.check_data([int(size) for size in FLAGS.image_sizes or [FLAGS.image_size]])
     cli_flags.require_tensorflow()
-    from dr_keras.data import cache
     from dr_keras.evaluation import figures, report
     from dr_keras.training import devices, fit, interrupt, progress, run_folder, stages, tensorboard
 
@@ -95,12 +113,15 @@ def main(argv):
             should_stop=stop,
         )
         try:
-            last = stages.train_stages(configs, _open_prepared(cache), run_dir, plan, strategy, hooks, FLAGS.init_from)
+            last = stages.train_stages(
+                configs, cli_flags.open_prepared, run_dir, plan, strategy, hooks, FLAGS.init_from
+            )
         except fit.Interrupted:
             bar.close()
             print(f"stopped; saved in {run_dir}. The same command goes on from there.")
             raise SystemExit(130) from None
-    bar.close()
+        finally:
+            bar.close()
     metrics = json.loads((last / run_folder.METRICS).read_text())
     judged = "out of fold" if FLAGS.folds else "validation"
     print(f"{last}: {judged}: {report.summary(metrics)}")
@@ -112,7 +133,10 @@ def _configs(precision):
     from dr_keras.training.config import TrainingConfig
 
     sizes = [int(size) for size in FLAGS.image_sizes or [FLAGS.image_size]]
-    stage = {name: _spread(cli_flags.parsed(name), len(sizes)) for name in ("epochs", "learning_rate", "color_sigma")}
+    stage = {
+        name: _spread(cli_flags.parsed(name), len(sizes))
+        for name in ("epochs", "learning_rate", "color_sigma")
+    }
     same = ("architecture", "head", "untied_biases", "width", "batch_size", "optimizer", "schedule", "momentum",
             "l2", "loss", "seed")  # fmt: skip
     config = TrainingConfig(
@@ -142,21 +166,6 @@ def _default_run_dir():
     sizes = "-".join(map(str, FLAGS.image_sizes or [FLAGS.image_size]))
     name = FLAGS.data_dir.rstrip("/").rsplit("/", 1)[-1] if FLAGS.data_dir else "synthetic"
     return f"runs/{FLAGS.architecture}_{sizes}_{name}"
-
-
-def _open_prepared(cache):
-    def open_prepared(image_size):
-        import tqdm
-
-        if not FLAGS.data_dir:
-            print(f"no --data_dir: {FLAGS.synthetic_images} synthetic photographs, drawn by the project")
-        prepared = cache.open_prepared(
-            FLAGS.data_dir, FLAGS.dataset, image_size, FLAGS.synthetic_images, FLAGS.cache_dir,
-            progress=lambda items, total: tqdm.tqdm(items, total=total, desc=f"preparing at {image_size} px", disable=not total),
-        )  # fmt: skip
-        return prepared
-
-    return open_prepared
 
 
 if __name__ == "__main__":

@@ -1,8 +1,12 @@
+import io
+import struct
+import zlib
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 
 @pytest.fixture(scope="session")
@@ -33,3 +37,53 @@ def draw_photograph():
         return image
 
     return draw
+
+
+@pytest.fixture(scope="session")
+def write_odd_photographs(draw_photograph):
+    """Function (folder) -> {file name: part of the reason why it can't be read, or "" if it can}."""
+    photograph = draw_photograph(0)
+
+    def encoded(pixels, form, **options):
+        data = io.BytesIO()
+        Image.fromarray(pixels).save(data, form, **options)
+        return data.getvalue()
+
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    def blank_png(side):
+        rows = zlib.compress(bytes((side // 8 + 1) * side), 1)  # one bit a pixel
+        header = chunk(b"IHDR", struct.pack(">IIBBBBB", side, side, 1, 0, 0, 0, 0))
+        return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
+
+    jpeg, png = encoded(photograph, "JPEG", quality=95), encoded(photograph, "PNG")
+    exif = Image.Exif()
+    exif[274] = 6  # orientation: the first row is the right-hand side
+    cmyk = io.BytesIO()
+    Image.fromarray(photograph).convert("CMYK").save(cmyk, "JPEG", quality=95)
+    deep = cv2.imencode(".png", photograph[..., ::-1].astype(np.uint16) * 257)[1].tobytes()
+    odd = {
+        "plain.png": (png, ""),
+        "grey.jpg": (encoded(photograph[..., 1], "JPEG"), ""),
+        "alpha.png": (encoded(np.dstack([photograph, photograph[..., 0]]), "PNG"), ""),
+        "deep.png": (deep, ""),
+        "cmyk.jpg": (cmyk.getvalue(), ""),
+        "rotated.jpg": (encoded(np.rot90(photograph).copy(), "JPEG", quality=95, exif=exif), ""),
+        "empty.jpg": (b"", "the file is empty"),
+        "text.jpg": (b"no picture, only words\n" * 20, "not an image"),
+        "header.png": (png[:20], "not an image"),
+        "truncated.jpg": (jpeg[: len(jpeg) // 2], "the JPEG file is truncated"),
+        "truncated.png": (png[: len(png) // 2], "the PNG file is truncated"),
+        "damaged.png": (png[:900] + bytes(100) + png[1000:], "the PNG file is damaged"),
+        "one_pixel.png": (encoded(photograph[:1, :1], "PNG"), "1x1 pixels, expected at least 32x32"),
+        "bomb.png": (blank_png(20000), "too large, expected at most 150 megapixels"),
+    }
+
+    def write(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, (data, _) in odd.items():
+            (folder / name).write_bytes(data)
+        return {name: reason for name, (_, reason) in odd.items()}
+
+    return write

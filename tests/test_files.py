@@ -2,6 +2,7 @@ import json
 import os
 import resource
 import stat
+import threading
 
 import pytest
 
@@ -60,3 +61,36 @@ def test_json_has_null_for_nan(tmp_path):
     assert json.loads(text) == {"kappa": None, "rows": [1, [2.5, None]], "name": "é"}
     assert text.startswith('{\n  "kappa": null')
     assert text.endswith("}\n")
+
+
+def test_a_full_disk_is_told_with_the_file_that_was_meant(tmp_path):
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+    try:
+        with pytest.raises(OSError) as caught:
+            files.write_text(tmp_path / "note.txt", "x" * 2000)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert caught.value.filename == str(tmp_path / "note.txt")
+
+
+def test_the_sole_writer_clears_what_a_killed_one_left(tmp_path):
+    (tmp_path / ".part-note-abcd1234.txt").write_text("half")
+    (tmp_path / "note.txt").write_text("whole")
+    with files.sole_writer(tmp_path):
+        assert os.listdir(tmp_path) == ["note.txt"]
+
+
+def test_a_second_writer_waits_for_the_first(tmp_path):
+    entered = threading.Event()
+
+    def second():
+        with files.sole_writer(tmp_path / "folder"):
+            entered.set()
+
+    with files.sole_writer(tmp_path / "folder"):
+        thread = threading.Thread(target=second)
+        thread.start()
+        assert not entered.wait(0.2)
+    assert entered.wait(10)
+    thread.join()

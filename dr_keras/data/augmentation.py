@@ -101,7 +101,9 @@ class FundusAugmentation(keras.layers.Layer):
         super().__init__(**kwargs)
         self.image_size = image_size
         self.window = window
-        self.config = AugmentationConfig(**config) if isinstance(config, dict) else config or AugmentationConfig()
+        self.config = (
+            AugmentationConfig(**config) if isinstance(config, dict) else config or AugmentationConfig()
+        )
         self.color_components = color_components
         self.crop = keras.layers.CenterCrop(window, window, dtype="float32")
 

@@ -30,7 +30,9 @@ def find_dataset(data_dir, layout="auto", synthetic_images=2000):
     """
     if layout == SYNTHETIC or (layout == "auto" and not data_dir):
         if data_dir:
-            raise InputError(f"--data_dir={data_dir}: --dataset=synthetic draws its photographs; drop one of the two")
+            raise InputError(
+                f"--data_dir={data_dir}: --dataset=synthetic draws its photographs; drop one of the two"
+            )
         return synthetic.synthetic_dataset(synthetic_images)
     if not data_dir:
         raise InputError(f"--dataset={layout}: expected --data_dir too, the folder it lies in")
@@ -40,6 +42,18 @@ def find_dataset(data_dir, layout="auto", synthetic_images=2000):
 def is_prepared(data_dir):
     """Whether a folder was made by `scripts/prepare_data.py`."""
     return bool(data_dir) and (Path(data_dir) / preparation.MANIFEST).is_file()
+
+
+def check_data(data_dir, layout="auto", synthetic_images=2000, image_sizes=()):
+    """Checks that `open_prepared` will find its data, cheaply: no photograph is opened, nothing is written.
+
+    Raises:
+        InputError: as `open_prepared`.
+    """
+    if not is_prepared(data_dir):
+        find_dataset(data_dir, layout, synthetic_images)
+    elif image_sizes:
+        _check_image_size(preparation.read_manifest(data_dir).get("image_size"), data_dir, image_sizes)
 
 
 def open_prepared(data_dir, layout, image_size, synthetic_images=2000, cache_dir=None, progress=None):
@@ -63,15 +77,20 @@ def open_prepared(data_dir, layout, image_size, synthetic_images=2000, cache_dir
     """
     if is_prepared(data_dir):
         prepared = PreparedDataset(data_dir)
-        if prepared.image_size != image_size:
-            raise InputError(
-                f"--data_dir={data_dir}: prepared at {prepared.image_size} px, expected {image_size}; "
-                "prepare it at that size, or name the photographs' own folder"
-            )
+        _check_image_size(prepared.image_size, data_dir, [image_size])
         return prepared
     dataset = find_dataset(data_dir, layout, synthetic_images)
-    stamps = json.dumps([preparation.source_stamp(record) for record in dataset.records])
+    stamps = json.dumps([preparation.FORMAT, *map(preparation.source_stamp, dataset.records)])
     name = f"{dataset.name}-{image_size}-{hashlib.sha256(stamps.encode()).hexdigest()[:12]}"
     folder = Path(cache_dir or default_cache_dir()) / name
     preparation.prepare_dataset(dataset, folder, image_size, progress=progress)
     return PreparedDataset(folder)
+
+
+def _check_image_size(found, data_dir, image_sizes):
+    for size in image_sizes:
+        if found != size:
+            raise InputError(
+                f"--data_dir={data_dir}: prepared at {found} px, expected {size}; prepare it at that size, "
+                "or name the photographs' own folder"
+            )

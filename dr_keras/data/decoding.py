@@ -12,6 +12,7 @@ from dr_keras.errors import InputError
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp")
 MAX_PIXELS = 150_000_000  # three times the largest fundus cameras; guards against decompression bombs
 _MIN_SIDE = 32
+_ORIENTATION = 274  # the EXIF tag; from 5 on, rows and columns change places
 _REDUCED = {2: cv2.IMREAD_REDUCED_COLOR_2, 4: cv2.IMREAD_REDUCED_COLOR_4, 8: cv2.IMREAD_REDUCED_COLOR_8}
 # What both libraries would print of damaged and of large files is said here, once and with the file's name.
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
@@ -58,7 +59,9 @@ def decode_image(data, name, min_side=None):
     """Decodes the bytes of one photograph; `name` is used in errors. See `read_image`."""
     kind, width, height = _read_header(data, name)
     if width * height > MAX_PIXELS:
-        raise InputError(f"{name}: {width}x{height} pixels, expected at most {MAX_PIXELS // 10**6} megapixels")
+        raise InputError(
+            f"{name}: {width}x{height} pixels, expected at most {MAX_PIXELS // 10**6} megapixels"
+        )
     if min(width, height) < _MIN_SIDE:
         raise InputError(f"{name}: {width}x{height} pixels, expected at least {_MIN_SIDE}x{_MIN_SIDE}")
     if kind in _ENDINGS and _ENDINGS[kind] not in data[-_TAIL:]:
@@ -80,6 +83,13 @@ def decode_image(data, name, min_side=None):
 def reduction(side, min_side):
     """Returns the largest of 8, 4, 2, 1 that leaves `side` pixels at `min_side` or more."""
     return next((factor for factor in (8, 4, 2) if side // factor >= min_side), 1)
+
+
+def upright_size(data):
+    """Returns (height, width) of a photograph that `decode_image` reads, as it stands upright, in full."""
+    with Image.open(io.BytesIO(data)) as image:
+        sideways = image.getexif().get(_ORIENTATION, 1) >= 5
+        return image.size if sideways else image.size[::-1]
 
 
 def _checksums_hold(data):

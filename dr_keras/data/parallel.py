@@ -42,7 +42,9 @@ def map_in_order(function, items, workers=None, progress=None):
     try:
         yield from wrap(pool.map(function, items, chunksize=8), total=len(items))
     except concurrent.futures.process.BrokenProcessPool:
-        raise InputError("a worker process was killed, for want of memory perhaps; try fewer --workers") from None
+        raise InputError(
+            "a worker process was killed, for want of memory perhaps; try fewer --workers"
+        ) from None
     finally:
         pool.shutdown(cancel_futures=True)
 

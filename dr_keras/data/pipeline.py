@@ -49,7 +49,9 @@ def training_batches(prepared, indices, batch_size, epochs, seed, config=None, s
     indices = np.asarray(indices)
     grades = prepared.grades[indices]
     weights = [
-        sampling.class_weights(grades, epoch, config.decay, config.final_weights) if config.resample else np.ones(5)
+        sampling.class_weights(grades, epoch, config.decay, config.final_weights)
+        if config.resample
+        else np.ones(5)
         for epoch in range(max(epochs, 1))
     ]
     table = tf.constant(np.array(weights), tf.float64)
@@ -59,9 +61,15 @@ def training_batches(prepared, indices, batch_size, epochs, seed, config=None, s
         return tf.stack([tf.constant(seed, tf.int64), epoch * _NUM_STREAMS + number])
 
     def draws(epoch):
-        uniform = tf.random.stateless_uniform([num_samples, augmentation.NUM_UNIFORM], stream(epoch, _UNIFORM_STREAM))
-        normal = tf.random.stateless_normal([num_samples, augmentation.NUM_NORMAL], stream(epoch, _NORMAL_STREAM))
-        order = _order(tf.gather(tf.gather(table, epoch), grades), num_samples, stream(epoch, _INDEX_STREAM), config)
+        uniform = tf.random.stateless_uniform(
+            [num_samples, augmentation.NUM_UNIFORM], stream(epoch, _UNIFORM_STREAM)
+        )
+        normal = tf.random.stateless_normal(
+            [num_samples, augmentation.NUM_NORMAL], stream(epoch, _NORMAL_STREAM)
+        )
+        order = _order(
+            tf.gather(tf.gather(table, epoch), grades), num_samples, stream(epoch, _INDEX_STREAM), config
+        )
         slices = {"index": tf.gather(indices, order), "uniform": uniform, "normal": normal}
         return tf.data.Dataset.from_tensor_slices(slices).batch(batch_size, drop_remainder=True)
 

@@ -5,6 +5,7 @@ rows) and, once whole, `manifest.json`. Rows are of one size and not compressed,
 can be read by position: any order, fold or resampling, without a second copy and without decoding.
 """
 
+import contextlib
 import dataclasses
 import functools
 import hashlib
@@ -15,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from dr_keras.data import decoding, fundus, synthetic
-from dr_keras.data.processes import process_map
+from dr_keras.data.parallel import map_in_order
 from dr_keras.data.records import Record
 from dr_keras.errors import InputError
 from dr_keras.files import atomic_path, sole_writer, write_json
@@ -62,7 +63,12 @@ def prepare_image(path, image_size):
         return PreparedImage(fundus.crop_square(drawn.image, view, image_size), view, "")
     data = decoding.read_bytes(path)
     view, image = _smallest_decode(data, str(path), image_size)
-    return PreparedImage(fundus.crop_square(image, view, image_size), view, hashlib.sha256(data).hexdigest())
+    height, width = decoding.upright_size(data)
+    return PreparedImage(
+        fundus.crop_square(image, view, image_size),
+        view.scaled(height / image.shape[0], height, width),
+        hashlib.sha256(data).hexdigest(),
+    )
 
 
 def _smallest_decode(data, name, image_size):
@@ -71,10 +77,10 @@ def _smallest_decode(data, name, image_size):
         image = decoding.decode_image(data, name, wanted)
         view = fundus.find_field_of_view(image)
         diameter = 2 * view.radius
-        if diameter >= image_size or wanted is None:
+        if diameter >= image_size or wanted is None or image.shape[:2] == decoding.upright_size(data):
             return view, image
         # The eye fills less of the picture than hoped: ask for more, once, then for all of it.
-        wanted = int(wanted * image_size / diameter) + 1 if wanted == image_size else None
+        wanted = int(min(image.shape[:2]) * image_size / diameter) + 1 if wanted == image_size else None
 
 
 def prepare_dataset(dataset, output_dir, image_size, workers=None, progress=None):
@@ -104,11 +110,13 @@ def prepare_dataset(dataset, output_dir, image_size, workers=None, progress=None
         shards = [sources[start : start + SHARD_ROWS] for start in range(0, len(sources), SHARD_ROWS)]
         todo = [n for n, shard in enumerate(shards) if not _shard_is_done(output_dir, n, header, shard)]
         paths = [source["record"]["path"] for number in todo for source in shards[number]]
-        with process_map(len(paths), workers) as mapper:
-            results = mapper(functools.partial(prepare_or_reason, image_size=image_size), paths)
-            results = iter(progress(results, total=len(paths)) if progress else results)
+        prepare = functools.partial(prepare_or_reason, image_size=image_size)
+        with contextlib.closing(map_in_order(prepare, paths, workers, progress)) as results:
             for number in todo:
-                _write_shard(output_dir, number, header, [(source, *next(results)) for source in shards[number]])
+                _write_shard(
+                    output_dir, number, header, [(source, *next(results)) for source in shards[number]]
+                )
+            next(results, None)  # lets a bar reach its end
         return _write_manifest(output_dir, {**header, "notes": list(dataset.notes)}, len(shards))
 
 

@@ -33,13 +33,19 @@ class PreparedDataset:
         self.folder = Path(folder)
         manifest = read_manifest(folder)
         if manifest is None or manifest.get("format") != FORMAT:
-            raise InputError(f"{folder}: expected a folder made by scripts/prepare_data.py, with a manifest.json")
+            raise InputError(
+                f"{folder}: expected a folder made by scripts/prepare_data.py, with a manifest.json"
+            )
         self.name, self.root, self.notes = manifest["dataset"], manifest["root"], manifest["notes"]
         self.image_size = manifest["image_size"]
         readable = [row for row in manifest["images"] if "error" not in row]
-        self.unreadable = [(row["record"]["image"], row["error"]) for row in manifest["images"] if "error" in row]
+        self.unreadable = [
+            (row["record"]["image"], row["error"]) for row in manifest["images"] if "error" in row
+        ]
         if not readable:
-            raise InputError(f"{self.root or folder}: none of its {len(self.unreadable)} photographs can be read")
+            raise InputError(
+                f"{self.root or folder}: none of its {len(self.unreadable)} photographs can be read"
+            )
         self.records = [Record(**row["record"]) for row in readable]
         self.views = [FieldOfView(**row["field_of_view"]) for row in readable]
         self.grades = np.array([-1 if record.grade is None else record.grade for record in self.records])
@@ -51,7 +57,9 @@ class PreparedDataset:
         try:
             return np.load(path, mmap_mode="r")
         except (OSError, ValueError, EOFError) as error:
-            raise InputError(f"{path}: not a whole shard ({error}); delete the folder and prepare it again") from None
+            raise InputError(
+                f"{path}: not a whole shard ({error}); delete the folder and prepare it again"
+            ) from None
 
     def __len__(self):
         return len(self.records)
@@ -82,7 +90,9 @@ def color_statistics(prepared, indices):
         indices = indices[np.linspace(0, len(indices) - 1, _STATISTICS_IMAGES).astype(int)]
     count, total, products = 0, np.zeros(3), np.zeros((3, 3))
     for index in indices:
-        pixels = prepared.read([index])[0, ::_STATISTICS_STRIDE, ::_STATISTICS_STRIDE].reshape(-1, 3).astype(float)
+        pixels = (
+            prepared.read([index])[0, ::_STATISTICS_STRIDE, ::_STATISTICS_STRIDE].reshape(-1, 3).astype(float)
+        )
         count += len(pixels)
         total += pixels.sum(0)
         products += pixels.T @ pixels

@@ -78,13 +78,19 @@ def score_split(model, prepared, split="auto", batch_size=32, progress=None):
     Raises:
         InputError: if no photograph of the split has a grade.
     """
-    known = np.stack([run_folder.splits_of(path.parent / run_folder.SPLIT, prepared.records) for path in model.paths])
+    known = np.stack(
+        [run_folder.splits_of(path.parent / run_folder.SPLIT, prepared.records) for path in model.paths]
+    )
     is_run_data = bool((known != run_folder.UNKNOWN).any())
-    splits = _merge(known, prepared) if is_run_data else np.array([record.split for record in prepared.records])
+    splits = (
+        _merge(known, prepared) if is_run_data else np.array([record.split for record in prepared.records])
+    )
     name, chosen = _choose(splits, split, is_run_data)
     indices = np.flatnonzero(chosen & (prepared.grades >= 0))
     if not len(indices):
-        raise InputError(f"--split={split}: none of the {np.sum(chosen)} photographs of the split has a grade")
+        raise InputError(
+            f"--split={split}: none of the {np.sum(chosen)} photographs of the split has a grade"
+        )
     scored_by = ~np.isin(known, _SEEN) if len(known) > 1 else np.ones_like(known, bool)
     indices = indices[np.argsort(scored_by[:, indices].argmax(axis=0), kind="stable")]
     total, count = np.zeros(len(indices)), np.zeros(len(indices), int)
@@ -95,7 +101,7 @@ def score_split(model, prepared, split="auto", batch_size=32, progress=None):
 
 
 def _merge(known, prepared):
-    """One split for each photograph of a run, from the splits (networks, photographs) that its folds give it."""
+    """One split for each photograph of a run, from those (networks, photographs) that its folds give it."""
     if len(known) == 1:
         return known[0]
     # What no fold holds out was used by none: the dataset's own test split, or left out.
@@ -109,10 +115,14 @@ def _choose(splits, split, is_run_data):
         unseen = [name for name in _AUTO if name in splits]
         split = unseen[0] if unseen else "train" if is_run_data else "all"
         if split == "train":
-            raise InputError("--split=auto: the model was trained on all of these photographs; expected --split=train")
+            raise InputError(
+                "--split=auto: the model was trained on all of these photographs; expected --split=train"
+            )
     chosen = np.isin(splits, (split,)) if split != "all" else np.ones(len(splits), bool)
     if not chosen.any():
-        there = ", ".join(f"{name or 'none'} ({n})" for name, n in sorted(collections.Counter(splits.tolist()).items()))
+        there = ", ".join(
+            f"{name or 'none'} ({n})" for name, n in sorted(collections.Counter(splits.tolist()).items())
+        )
         raise InputError(f"--split={split}: no photograph has this split; splits of the photographs: {there}")
     return split, chosen
 

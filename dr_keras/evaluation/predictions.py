@@ -6,9 +6,10 @@ import numpy as np
 
 from dr_keras import files
 from dr_keras.errors import InputError
-from dr_keras.grades import DEFAULT_THRESHOLDS, REFERABLE_GRADE, score_to_grade
+from dr_keras.grades import DEFAULT_THRESHOLDS, GRADE_NAMES, REFERABLE_GRADE, score_to_grade
 
 COLUMNS = ("image", "label", "score", "grade", "referable")
+GRADE_COLUMNS = ("image", "score", "grade", "grade_name", "referable", "error")
 
 
 def write_predictions(path, images, labels, scores, thresholds=DEFAULT_THRESHOLDS):
@@ -25,6 +26,33 @@ def write_predictions(path, images, labels, scores, thresholds=DEFAULT_THRESHOLD
         ):
             predicted = ("", "") if np.isnan(grade) else (int(grade), int(grade >= REFERABLE_GRADE))
             writer.writerow([image, int(label), score, *predicted])
+
+
+def write_grades(path, results, thresholds=DEFAULT_THRESHOLDS):
+    """Writes one row per file: image, score, grade, its ICDR name, referable (1 or 0), error.
+
+    Args:
+        path: the CSV file, written whole or not at all.
+        results: iterable of (image, score, reason): a reason stands as the error, the rest of its row empty.
+        thresholds: four increasing cuts between the grades.
+
+    Returns:
+        The number of files that have an error in place of a grade.
+    """
+    failed = 0
+    with files.atomic_path(path) as temporary, open(temporary, "w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(GRADE_COLUMNS)
+        for image, score, reason in results:
+            if not reason and np.isnan(score):
+                reason = "the model's score isn't a number"
+            failed += bool(reason)
+            grade = None if reason else int(score_to_grade(score, thresholds))
+            graded = (
+                ("",) * 4 if reason else (score, grade, GRADE_NAMES[grade], int(grade >= REFERABLE_GRADE))
+            )
+            writer.writerow([image, *graded, reason])
+    return failed
 
 
 def read_predictions(path):

@@ -131,12 +131,14 @@ def report_writer(thresholds=DEFAULT_THRESHOLDS, seed=0):
 
 
 def summary(metrics):
-    """One line of a report's figures, with their 95 % intervals."""
+    """One line of a report's figures, with their 95 % intervals; `metrics` may come from `metrics.json`."""
     names = {"quadratic_weighted_kappa": "kappa", "accuracy": "accuracy", "referable_auc": "referable AUC"}
-    parts = [
-        f"{short} {metrics[name]['value']:.3f} ({metrics[name]['low']:.3f} to {metrics[name]['high']:.3f})"
-        for name, short in names.items()
-    ]
+    parts = []
+    for name, short in names.items():
+        value, low, high = (
+            float("nan" if (v := metrics[name][k]) is None else v) for k in ("value", "low", "high")
+        )
+        parts.append(f"{short} {value:.3f} ({low:.3f} to {high:.3f})")
     return f"{', '.join(parts)}, n = {metrics['n']}"
 
 

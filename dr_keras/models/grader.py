@@ -48,5 +48,7 @@ def load_grader(path):
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(f"{path}: not a model saved by this project ({reason})") from None
     if model.name != "grader":
-        raise InputError(f"{path}: expected a grader saved by scripts/train.py, found a model named {model.name!r}")
+        raise InputError(
+            f"{path}: expected a grader saved by scripts/train.py, found a model named {model.name!r}"
+        )
     return model

@@ -27,7 +27,13 @@ from dr_keras.training.state import load_state, save_state
 from dr_keras.training.trainer import Trainer
 from dr_keras.training.transfer import transfer_weights
 
-BEST_KAPPA, BEST_LOSS, LAST, STATE, HISTORY = "model.keras", "best_loss.keras", "last.keras", "state.npz", "history.csv"
+BEST_KAPPA, BEST_LOSS, LAST, STATE, HISTORY = (
+    "model.keras",
+    "best_loss.keras",
+    "last.keras",
+    "state.npz",
+    "history.csv",
+)
 
 
 class Interrupted(Exception):
@@ -117,11 +123,15 @@ class Fit:
                 self._take_over(init_from)
         elif self.progress["epoch"] < config.epochs:
             self.hooks.say(f"{self.run_dir}: goes on from epoch {self.progress['epoch'] + 1}")
-        self._callbacks = keras.callbacks.CallbackList(list(self.hooks.callbacks(self)), model=self.trainer.grader)
+        self._callbacks = keras.callbacks.CallbackList(
+            list(self.hooks.callbacks(self)), model=self.trainer.grader
+        )
 
     def _take_over(self, path):
         taken, left = transfer_weights(network_of(load_grader(path)), network_of(self.trainer.grader))
-        self.hooks.say(f"{len(taken)} layers taken over from {path}; initialised: {', '.join(left) or 'none'}")
+        self.hooks.say(
+            f"{len(taken)} layers taken over from {path}; initialised: {', '.join(left) or 'none'}"
+        )
 
     def run(self):
         """Trains to the last epoch. Returns the history: a list of dicts, one per epoch."""
@@ -193,7 +203,9 @@ class Fit:
 def _is_best(row, history, key, sign):
     """Whether a row is better than all before it; the first counts, and NaN never beats a number."""
     value = sign * row[key]
-    return not history or value > max((sign * r[key] for r in history if not math.isnan(r[key])), default=-math.inf)
+    return not history or value > max(
+        (sign * r[key] for r in history if not math.isnan(r[key])), default=-math.inf
+    )
 
 
 def write_history(path, history):

@@ -58,7 +58,9 @@ def find_model(path, fold=None):
         raise InputError(f"{path}: holds {len(folds)} folds; name one of them, such as {folds[0]}")
     leaf = fold_dir(stage_dir(path), fold) if folds else stage_dir(path)
     if not (leaf / MODEL).is_file():
-        raise InputError(f"{path}: no {MODEL} there; expected a run folder of scripts/train.py with a finished epoch")
+        raise InputError(
+            f"{path}: no {MODEL} there; expected a run folder of scripts/train.py with a finished epoch"
+        )
     return leaf / MODEL
 
 
@@ -68,11 +70,12 @@ def find_models(path):
 
 
 def read_flags(path):
-    """Flags of the run that a model, a fold or a run folder belongs to: dict of name to text, empty if unknown."""
+    """Flags of the run that a model, fold or folder belongs to: dict of name to text, empty if unknown."""
     path = Path(path).resolve()
     for folder in (path, *path.parents)[:_DEPTH]:
         if (folder / FLAGS).is_file():
-            return _flags((folder / FLAGS).read_text(encoding="utf-8"))
+            found = _flags((folder / FLAGS).read_text(encoding="utf-8"))
+            return {name.removeprefix("--"): value for name, value in found.items()}
     return {}
 
 
@@ -96,7 +99,7 @@ def read_splits(path):
 
 
 def splits_of(path, records):
-    """Splits that a `split.csv` gives to records, known by name and grade: array (n,), "unknown" for the others."""
+    """Splits that a `split.csv` gives to records, known by name and grade: array (n,), else "unknown"."""
     try:
         with open(path, newline="", encoding="utf-8") as file:
             listed = {(row["image"], row["level"]): row["split"] for row in csv.DictReader(file)}
@@ -109,6 +112,8 @@ def splits_of(path, records):
 def claim_run_dir(run_dir, flagfile):
     """Makes a run folder and writes its `run.cfg`, or checks that it belongs to the same flags.
 
+    A folder in which nothing was trained yet (a flag was wrong) may be taken by other flags.
+
     Args:
         run_dir: the folder.
         flagfile: text of the flags, one a line.
@@ -120,14 +125,26 @@ def claim_run_dir(run_dir, flagfile):
     path = run_dir / FLAGS
     if not path.exists():
         if run_dir.exists() and (not run_dir.is_dir() or any(run_dir.iterdir())):
-            raise InputError(f"--run_dir={run_dir}: not empty and no run folder (it has no {FLAGS}); name another")
+            raise InputError(
+                f"--run_dir={run_dir}: not empty and no run folder (it has no {FLAGS}); name another"
+            )
         files.write_text(path, flagfile)
         return
     before, now = _flags(path.read_text(encoding="utf-8")), _flags(flagfile)
     differing = [name for name in {**before, **now} if before.get(name) != now.get(name)]
-    if differing:
-        changes = ", ".join(f"{name}: {before.get(name)} there, {now.get(name)} now" for name in sorted(differing))
+    if differing and all(item.name in (FLAGS, AUDIT) for item in run_dir.iterdir()):
+        files.write_text(path, flagfile)
+    elif differing:
+        changes = ", ".join(
+            f"{name}: {before.get(name)} there, {now.get(name)} now" for name in sorted(differing)
+        )
         raise InputError(f"--run_dir={run_dir}: belongs to other flags ({changes}); name another folder")
+
+
+def check_report_dir(output_dir):
+    """Raises `InputError` if a report written to `output_dir` would take the place of a run's own."""
+    if (Path(output_dir) / FLAGS).exists() or (Path(output_dir) / SPLIT).exists():
+        raise InputError(f"--output_dir={output_dir}: holds a run and its own report; name another folder")
 
 
 def _flags(text):

@@ -43,6 +43,9 @@ def divide(prepared, report, plan):
     Returns:
         (list of lists of splits, notes): for each training the split of every record, "train",
         "validation", "test", "held_out" or "" (left out).
+
+    Raises:
+        InputError: if there is nothing to train on or to validate with, or too little for the folds.
     """
     groups = splits.group_records(prepared.records, audit.duplicate_groups(report, prepared.records))
     graded = prepared.grades >= 0
@@ -50,7 +53,11 @@ def divide(prepared, report, plan):
         raise InputError(f"{prepared.root}: no photograph has a grade")
     if not plan.folds:
         assigned, notes = splits.assign_splits(prepared.records, groups, plan.validation_fraction, plan.seed)
-        return [[split if known else "" for split, known in zip(assigned, graded, strict=True)]], notes
+        assigned = [split if known else "" for split, known in zip(assigned, graded, strict=True)]
+        for needed in ("train", "validation"):
+            if needed not in assigned:
+                raise InputError(f"{prepared.root}: no graded photograph for the {needed} split")
+        return [assigned], notes
     usable = np.flatnonzero(graded & np.array([record.split != "test" for record in prepared.records]))
     records = [prepared.records[index] for index in usable]
     folds = splits.assign_folds(records, groups[usable], plan.folds, plan.seed)
@@ -106,9 +113,17 @@ def train_stages(configs, open_prepared, run_dir, plan, strategy, hooks, init_fr
 def _checked_start(init_from, fold, prepared, assigned):
     """Path of the model to start from; refuses one that saw what is held out or validates here."""
     path = run_folder.find_model(init_from, fold)
-    seen = {image for image, split in run_folder.read_splits(path.parent / run_folder.SPLIT).items() if split == "train"}
+    seen = {
+        image
+        for image, split in run_folder.read_splits(path.parent / run_folder.SPLIT).items()
+        if split == "train"
+    }
     names = zip(prepared.records, assigned, strict=True)
-    leaked = [record.image for record, split in names if split in (HELD_OUT, "validation", "test") and record.image in seen]
+    leaked = [
+        record.image
+        for record, split in names
+        if split in (HELD_OUT, "validation", "test") and record.image in seen
+    ]
     if leaked:
         raise InputError(
             f"--init_from={init_from}: trained on {len(leaked)} photographs that are held out here, such as "
@@ -121,15 +136,16 @@ def _train_leaf(config, prepared, assigned, leaf, strategy, hooks, init_from):
     """Trains one leaf unless it is finished. Returns the positions it is judged on, and their scores."""
     assigned = np.array(assigned)
     judged = np.flatnonzero(assigned == (HELD_OUT if HELD_OUT in assigned else "validation"))
-    if not (leaf / run_folder.METRICS).exists():
-        run_folder.write_splits(leaf / run_folder.SPLIT, prepared.records, assigned)
-        training, validation = (np.flatnonzero(assigned == name) for name in ("train", "validation"))
-        Fit(config, prepared, training, validation, leaf, strategy, init_from, hooks).run()
-        keras.utils.clear_session()
-    scores = Scorer(load_grader(leaf / run_folder.MODEL), prepared)(judged)
-    if not (leaf / run_folder.METRICS).exists():
-        _report(hooks, leaf, prepared, judged, scores)
-        (leaf / STATE).unlink(missing_ok=True)
+    with files.sole_writer(leaf):
+        if not (leaf / run_folder.METRICS).exists():
+            run_folder.write_splits(leaf / run_folder.SPLIT, prepared.records, assigned)
+            training, validation = (np.flatnonzero(assigned == name) for name in ("train", "validation"))
+            Fit(config, prepared, training, validation, leaf, strategy, init_from, hooks).run()
+            keras.utils.clear_session()
+        scores = Scorer(load_grader(leaf / run_folder.MODEL), prepared)(judged)
+        if not (leaf / run_folder.METRICS).exists():
+            _report(hooks, leaf, prepared, judged, scores)
+            (leaf / STATE).unlink(missing_ok=True)
     return judged, scores
 
 

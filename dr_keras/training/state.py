@@ -1,6 +1,7 @@
 """The whole state of a training, so that a killed run goes on as if it had not been."""
 
 import json
+import zipfile
 
 import numpy as np
 
@@ -19,19 +20,22 @@ def load_state(path, trainer):
     """Restores what `save_state` wrote and returns its `progress`, or None if there is no such file.
 
     Raises:
-        InputError: if the file belongs to another model.
+        InputError: if the file is damaged or belongs to another model.
     """
     try:
-        with np.load(path, allow_pickle=False) as arrays:
-            variables = _variables(trainer)
-            shapes = [arrays[f"v{index}"].shape for index in range(len(arrays.files) - 1)]
-            if shapes != [tuple(v.shape) for v in variables]:
-                raise InputError(f"{path}: saved by a run with another network; name another --run_dir")
-            for index, variable in enumerate(variables):
-                variable.assign(arrays[f"v{index}"])
-            return json.loads(str(arrays["progress"]))
+        with np.load(path, allow_pickle=False) as file:
+            saved = dict(file)
     except FileNotFoundError:
         return None
+    except (OSError, ValueError, EOFError, TypeError, zipfile.BadZipFile):
+        raise InputError(f"{path}: not a whole file of a training's state; delete it to start over") from None
+    progress, variables = json.loads(str(saved.pop("progress"))), _variables(trainer)
+    values = [saved[f"v{index}"] for index in range(len(saved))]
+    if [value.shape for value in values] != [tuple(v.shape) for v in variables]:
+        raise InputError(f"{path}: saved by a run with another network; name another --run_dir")
+    for variable, value in zip(variables, values, strict=True):
+        variable.assign(value)
+    return progress
 
 
 def _variables(trainer):

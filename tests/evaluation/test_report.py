@@ -6,9 +6,9 @@ import pytest
 from matplotlib import pyplot
 from sklearn.metrics import accuracy_score, cohen_kappa_score, confusion_matrix, roc_auc_score
 
-from dr_keras.evaluation.predictions import read_predictions
 from dr_keras.evaluation.figures import confusion_figure
-from dr_keras.evaluation.report import evaluate_predictions, referable_auc, write_report
+from dr_keras.evaluation.predictions import read_predictions
+from dr_keras.evaluation.report import evaluate_predictions, referable_auc, summary, write_report
 from dr_keras.grades import score_to_grade
 
 FIGURES = ("quadratic_weighted_kappa", "accuracy", "referable_auc")
@@ -167,3 +167,12 @@ def test_confusion_figure_fits_its_canvas_and_leaves_pyplot_alone():
     for edge in (pixels[:3], pixels[-3:], pixels[:, :3], pixels[:, -3:]):
         assert edge.min() == 255
     assert pyplot.get_fignums() == []
+
+
+def test_summary_of_a_report_with_figures_that_are_not_defined(tmp_path):
+    metrics = write_report(tmp_path, ["a", "b"], [0, 1], [0.2, 1.1])
+    expected = (
+        "kappa 1.000 (1.000 to 1.000), accuracy 1.000 (1.000 to 1.000), referable AUC nan (nan to nan), n = 2"
+    )
+    assert summary(metrics) == expected
+    assert summary(json.loads((tmp_path / "metrics.json").read_text())) == expected

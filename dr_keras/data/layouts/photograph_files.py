@@ -56,6 +56,20 @@ class PhotographIndex:
             yield names.get(without_suffix(key))
 
 
+def list_photographs(paths):
+    """Lists the files that paths name: files as they are, of folders the photographs in them, sorted.
+
+    A file that isn't there, or a folder without a photograph, is listed too, for its error to be told.
+
+    Returns:
+        List of paths as text, each once.
+    """
+    found = []
+    for path in paths:
+        found += (sorted(map(str, _walk(path))) or [path]) if os.path.isdir(path) else [path]
+    return list(dict.fromkeys(found))
+
+
 def make_records(root, labels, index):
     """Finds each label's photograph.
 

@@ -1,0 +1,49 @@
+"""Grades photographs: one row each of image, score, grade, grade_name, referable, error.
+
+  python scripts/predict.py --model=RUN --output=grades.csv IMAGE_OR_FOLDER ...
+
+Folders are searched for photographs, subfolders too. A file that can't be graded has a row with the
+reason. Of a run with folds the score is the mean over its networks. The exit status is 0, or 2 if nothing
+could be graded. Research use only: no output may guide the care of a patient.
+"""
+
+from absl import flags
+
+from dr_keras import cli_flags
+
+cli_flags.define_model_flag()
+cli_flags.define_output("the grades as CSV")
+cli_flags.define_thresholds(" Default: those of the run.")
+cli_flags.define_batch_size()
+
+FLAGS = flags.FLAGS
+
+
+def main(argv):
+    from dr_keras.data.layouts import photograph_files
+    from dr_keras.training import run_folder
+
+    if len(argv) < 2:
+        raise cli_flags.InputError("expected photographs, or folders of them, after the flags")
+    paths = photograph_files.list_photographs(argv[1:])
+    run_folder.find_models(FLAGS.model)
+    cli_flags.take_from_run(["thresholds"], run_folder.read_flags(FLAGS.model))
+    cli_flags.require_tensorflow()
+    from dr_keras.evaluation import grading, predictions
+
+    model = grading.GradingModel(FLAGS.model)
+    if len(model.graders) > 1:
+        print(f"{FLAGS.model}: {len(model.graders)} networks, one per fold: scores are their mean")
+    results = cli_flags.progress("grading")(
+        grading.score_files(model, paths, FLAGS.batch_size), total=len(paths)
+    )
+    failed = predictions.write_grades(FLAGS.output, results, cli_flags.parsed("thresholds"))
+    if failed == len(paths):
+        raise cli_flags.InputError(
+            f"{FLAGS.output}: none of {len(paths)} files could be graded; each has its reason there"
+        )
+    print(f"{FLAGS.output}: {len(paths) - failed} photographs graded, {failed} files couldn't be")
+
+
+if __name__ == "__main__":
+    cli_flags.run(main)

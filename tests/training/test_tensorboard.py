@@ -1,0 +1,96 @@
+"""What a training shows: TensorBoard's log and the progress bar."""
+
+import contextlib
+import io
+import re
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from prepared_folders import noise_images, write_prepared
+
+from dr_keras.data.sampling import class_weights
+from dr_keras.grades import GRADE_NAMES
+from dr_keras.metrics import confusion_matrix
+from dr_keras.training.config import TrainingConfig
+from dr_keras.training.fit import Fit, Hooks
+from dr_keras.training.progress import ProgressBar
+from dr_keras.training.tensorboard import TensorBoard
+
+CONFIG = TrainingConfig(image_size=128, width=0.05, epochs=2, batch_size=8, learning_rate_drops=(1,))
+
+
+@pytest.fixture(scope="module")
+def logged(tmp_path_factory):
+    """(fit, history, matrices shown, {tag: {step: value}}, text of the bar) of a training of two epochs."""
+    folder = tmp_path_factory.mktemp("tensorboard")
+    prepared = write_prepared(folder / "prepared", noise_images(24, 128), (list(range(5)) * 5)[:24])
+    matrices = []
+
+    def picture(matrix):
+        matrices.append(np.asarray(matrix))
+        return np.full((16, 24, 3), 10 * len(matrices), np.uint8)
+
+    bar, shown = ProgressBar(seconds=0), io.StringIO()
+    hooks = Hooks(callbacks=lambda fit: [TensorBoard(fit, picture)], on_step=bar, say=lambda line: None)
+    strategy = tf.distribute.get_strategy()
+    fit = Fit(CONFIG, prepared, np.arange(16), np.arange(16, 24), folder / "run", strategy, None, hooks)
+    with contextlib.redirect_stderr(shown):
+        history = fit.run()
+        bar.close()
+    (path,) = (folder / "run" / "tensorboard").iterdir()
+    values = {}
+    for event in tf.compat.v1.train.summary_iterator(str(path)):
+        for value in event.summary.value:
+            plugin = value.metadata.plugin_data.plugin_name
+            found = tf.make_ndarray(value.tensor) if plugin != "hparams" else value.metadata.plugin_data.content
+            values.setdefault(value.tag, {})[event.step] = found
+    return fit, history, matrices, values, shown.getvalue()
+
+
+def test_scalars_are_the_history(logged):
+    _, history, _, values, _ = logged
+    for name in ("loss", "l2_penalty", "val_loss", "val_quadratic_weighted_kappa", "learning_rate", "images_per_second"):
+        found = [float(values[name][epoch]) for epoch in (0, 1)]
+        np.testing.assert_allclose(found, [row[name] for row in history], rtol=1e-6)
+
+
+def test_class_weights_are_those_of_the_epoch(logged):
+    fit, _, _, values, _ = logged
+    for epoch in (0, 1):
+        expected = class_weights(fit.prepared.grades[fit.training], epoch)
+        found = [float(values[f"class weight/{name}"][epoch]) for name in GRADE_NAMES]
+        np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
+def test_confusion_matrix_is_that_of_validation(logged):
+    fit, _, matrices, values, _ = logged
+    assert len(matrices) == 2 and all(matrix.sum() == 8 for matrix in matrices)
+    grades = np.clip(np.floor(fit.validation_scores + 0.5), 0, 4)
+    np.testing.assert_array_equal(matrices[1], confusion_matrix(fit.validation_labels, grades))
+    width, height, *pictures = values["validation confusion"][1]
+    assert (width, height) == (b"24", b"16")
+    assert (tf.io.decode_png(pictures[0]).numpy() == 20).all()
+
+
+def test_augmented_batch_is_in_colour_and_of_the_window(logged):
+    _, _, _, values, _ = logged
+    width, height, *pictures = values["augmented batch"][0]
+    assert (width, height, len(pictures)) == (b"112", b"112", 8)
+    first = tf.io.decode_png(pictures[0]).numpy()
+    assert first.shape == (112, 112, 3) and first.std() > 1
+
+
+def test_hyperparameters_are_there(logged):
+    _, _, _, values, _ = logged
+    text = b"".join(next(iter(steps.values())) for tag, steps in values.items() if tag.startswith("_hparams_"))
+    for name in (b"learning_rate", b"architecture", b"net5", b"batch_size", b"sampling"):
+        assert name in text
+
+
+def test_progress_bar_tells_speed_loss_kappa_and_time_left(logged):
+    _, history, _, _, shown = logged
+    assert "/run: 100%" in shown and "4/4 [" in shown
+    assert re.search(r"epoch 1/2, \d+ images/s, loss \d+\.\d{3}, validation kappa -", shown)
+    kappa = history[0]["val_quadratic_weighted_kappa"]
+    assert re.search(rf"epoch 2/2, \d+ images/s, loss \d+\.\d{{3}}, validation kappa {kappa:.3f}", shown)
