@@ -51,7 +51,7 @@ cli_flags.numbers("color_sigma", (0.5,), "SD of the colour shift, per stage or f
 flags.DEFINE_bool("resample", True, "Draw photographs by class weight; otherwise each once an epoch.")
 flags.DEFINE_float("resample_decay", 0.975, "Per epoch, from balanced classes to --final_weights.", 0.0, 1.0)
 cli_flags.numbers(
-    "final_weights", (1, 2, 2, 2, 2), "Class weights that resampling ends with.", length=5, low=0
+    "final_weights", (1, 2, 2, 2, 2), "Class weights that resampling ends with.", length=5, low=0.001
 )
 flags.DEFINE_integer("folds", 0, "Cross-validation by patient; 0: one training.", lower_bound=0)
 flags.DEFINE_float("validation_fraction", 0.1, "Share set aside to choose the best epoch by.", 0.01, 0.5)
@@ -66,13 +66,13 @@ flags.register_validator("folds", lambda value: value != 1, message="expected 0,
 
 
 @flags.multi_flags_validator(
-    ["image_size", "image_sizes"], message="expected one of the two, of 128, 256, 512, 768"
+    ["image_size", "image_sizes"], message="expected one of the two, of 128, 256, 512, 768, increasing"
 )
 def _one_size_flag(values):
-    sizes = values["image_sizes"] or [values["image_size"]]
-    return (values["image_size"] is None) != (values["image_sizes"] is None) and all(
-        str(size) in map(str, cli_flags.IMAGE_SIZES) for size in sizes
-    )
+    sizes = list(map(str, values["image_sizes"] or [values["image_size"]]))
+    known = list(map(str, cli_flags.IMAGE_SIZES))
+    one_flag = (values["image_size"] is None) != (values["image_sizes"] is None)
+    return one_flag and sizes == [size for size in known if size in sizes]
 
 
 @flags.multi_flags_validator(["architecture", "head"], message="ram_net5 has --head=gap only")
@@ -80,8 +80,18 @@ def _ram_head(values):
     return values["architecture"] != "ram_net5" or values["head"] == "gap"
 
 
-@flags.multi_flags_validator(["image_size", "image_sizes", "epochs", "learning_rate", "color_sigma"],
-                             message="--epochs, --learning_rate, --color_sigma: one number, or one per stage")  # fmt: skip
+@flags.multi_flags_validator(
+    ["architecture", "image_size", "image_sizes"], message="ram_net5 has 128 and 256 px only"
+)
+def _ram_sizes(values):
+    sizes = {str(size) for size in values["image_sizes"] or [values["image_size"]]}
+    return values["architecture"] != "ram_net5" or sizes <= {"128", "256"}
+
+
+@flags.multi_flags_validator(
+    ["image_size", "image_sizes", "epochs", "learning_rate", "color_sigma"],
+    message="--epochs, --learning_rate, --color_sigma: one number, or one per stage",
+)
 def _per_stage(values):
     stages = len(values["image_sizes"] or [None])
     return all(len(values[name]) in (1, stages) for name in ("epochs", "learning_rate", "color_sigma"))
@@ -94,14 +104,16 @@ def main(argv):
     cli_flags.refuse_arguments(argv)
     cli_flags.check_data([int(size) for size in FLAGS.image_sizes or [FLAGS.image_size]])
     cli_flags.require_tensorflow()
+    from dr_keras.training import run_folder
+
+    run_dir = FLAGS.run_dir or _default_run_dir()
+    run_folder.claim_run_dir(run_dir, cli_flags.flagfile_text("train.py", leave_out=("run_dir", "cache_dir")))
     from dr_keras.evaluation import figures, report
-    from dr_keras.training import devices, fit, interrupt, progress, run_folder, stages, tensorboard
+    from dr_keras.training import devices, fit, interrupt, progress, stages, tensorboard
 
     strategy = devices.choose_strategy(FLAGS.strategy)
     devices.check_batch_size(FLAGS.batch_size, strategy)
     configs = _configs(devices.choose_precision(FLAGS.precision))
-    run_dir = FLAGS.run_dir or _default_run_dir()
-    run_folder.claim_run_dir(run_dir, cli_flags.flagfile_text("train.py", leave_out=("run_dir", "cache_dir")))
     print(f"{run_dir}: precision {configs[0].precision}, {strategy.num_replicas_in_sync} device(s)")
     bar = progress.ProgressBar()
     plan = stages.SplitPlan(FLAGS.folds, FLAGS.validation_fraction, FLAGS.seed)
@@ -137,8 +149,8 @@ def _configs(precision):
         name: _spread(cli_flags.parsed(name), len(sizes))
         for name in ("epochs", "learning_rate", "color_sigma")
     }
-    same = ("architecture", "head", "untied_biases", "width", "batch_size", "optimizer", "schedule", "momentum",
-            "l2", "loss", "seed")  # fmt: skip
+    same = ("architecture", "head", "untied_biases", "width", "batch_size", "optimizer", "schedule")
+    same += ("momentum", "l2", "loss", "seed")
     config = TrainingConfig(
         **{name: FLAGS[name].value for name in same},
         learning_rate_drops=cli_flags.parsed("learning_rate_drops", int),

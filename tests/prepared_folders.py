@@ -26,10 +26,8 @@ def write_prepared(folder, images, grades, patients=None, splits=None, shard_row
             view = dataclasses.asdict(FieldOfView(size / 2, size / 2, size / 2, size, size, True))
             rows.append({"record": record, "bytes": 1, "row": index - start, "sha256": "", "shard": number,
                          "field_of_view": view})  # fmt: skip
-    manifest = {
-        "format": FORMAT, "dataset": "handmade", "root": str(folder), "image_size": images.shape[1], "notes": [],
-        "num_shards": len(range(0, len(images), shard_rows)), "images": rows,
-    }  # fmt: skip
+    manifest = {"format": FORMAT, "dataset": "handmade", "root": str(folder), "notes": [], "images": rows}
+    manifest |= {"image_size": images.shape[1], "num_shards": len(range(0, len(images), shard_rows))}
     (folder / MANIFEST).write_text(json.dumps(manifest))
     return PreparedDataset(folder)
 

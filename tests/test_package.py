@@ -75,12 +75,16 @@ def test_only_cli_flags_uses_absl():
 def test_tensorflow_stays_out_of_models_and_leaves():
     users = {place(path) for path in MODULES if "tensorflow" in tops(path)}
     assert users <= {"data", "training", "explain", "export"}
-    data_users = {path.stem for path in MODULES if place(path) == "data" and tops(path) & {"tensorflow", "keras"}}
+    data_users = {
+        path.stem for path in MODULES if place(path) == "data" and tops(path) & {"tensorflow", "keras"}
+    }
     assert data_users <= HEAVY_DATA_MODULES
 
 
 def test_global_random_state_is_left_alone():
-    pattern = re.compile(r"np\.random\.seed|tf\.random\.set_seed|keras\.utils\.set_random_seed|\bhash\(|import random")
+    pattern = re.compile(
+        r"np\.random\.seed|tf\.random\.set_seed|keras\.utils\.set_random_seed|\bhash\(|import random"
+    )
     for path in MODULES:
         assert not pattern.search(path.read_text(encoding="utf-8")), path
 
@@ -100,10 +104,14 @@ print(json.dumps(loaded))
 
 
 def test_imports_stay_light():
-    """`import dr_keras` loads nothing; what preparation's workers import loads neither Keras nor TensorFlow."""
+    """`import dr_keras` loads nothing; what preparation's workers import loads no Keras or TensorFlow."""
     light = [path for path in MODULES if place(path) == "data" and path.stem not in HEAVY_DATA_MODULES]
-    modules = [".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__") for path in light]
-    run = subprocess.run([sys.executable, "-c", LIGHT_IMPORTS, *modules], capture_output=True, text=True, check=True)
+    modules = [
+        ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__") for path in light
+    ]
+    run = subprocess.run(
+        [sys.executable, "-c", LIGHT_IMPORTS, *modules], capture_output=True, text=True, check=True
+    )
     assert json.loads(run.stdout) == {"dr_keras": [], "cli_flags": [], "data": []}
 
 
@@ -111,7 +119,10 @@ def test_scripts_import_heavy_modules_inside_main_only():
     for path in SCRIPTS:
         names = imports(path, top_level_only=True)
         assert not {name.split(".")[0] for name in names} & {"tensorflow", "keras", "cv2", "matplotlib"}, path
-        assert {name.split(".")[1] for name in names if name.startswith("dr_keras.")} <= {"cli_flags", "errors"}, path
+        assert {name.split(".")[1] for name in names if name.startswith("dr_keras.")} <= {
+            "cli_flags",
+            "errors",
+        }, path
 
 
 # Flags
@@ -135,9 +146,11 @@ def reads(node):
 
 
 def functions(tree):
-    """Top-level functions and classes of a module, without its flag validators: these don't use what they check."""
+    """Top-level functions and classes of a module, without its flag validators, which only check."""
     nodes = [node for node in tree.body if isinstance(node, (ast.FunctionDef, ast.ClassDef))]
-    return [node for node in nodes if not any("validator" in ast.unparse(item) for item in node.decorator_list)]
+    return [
+        node for node in nodes if not any("validator" in ast.unparse(item) for item in node.decorator_list)
+    ]
 
 
 @pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.name)
@@ -175,7 +188,9 @@ def test_recipes_name_their_command_and_parse():
     by_script = {}
     for path in RECIPES:
         name = path.relative_to(ROOT)
-        command = re.match(rf"# python (scripts/\w+\.py) --flagfile={name}\b", path.read_text(encoding="utf-8"))
+        command = re.match(
+            rf"# python (scripts/\w+\.py) --flagfile={name}\b", path.read_text(encoding="utf-8")
+        )
         assert command, f"{name}: the first line names the command that runs it"
         by_script.setdefault(command[1], []).append(str(name))
     for script, recipes in by_script.items():

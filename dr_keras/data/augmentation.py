@@ -65,19 +65,46 @@ def affine_transforms(uniform, image_size, config):
     return ops.stack([a0, a1, a2, b0, b1, b2, zero, zero], axis=1)
 
 
-def warp(images, transforms):
+def warp(images, transforms, window=None):
     """Warps images with one bilinear interpolation; what lies outside is black.
 
+    Written as one gather and arithmetic, so that XLA fuses it with what follows into a single loop over
+    the window's pixels: on CPUs several times faster than `keras.ops.image.affine_transform`, which
+    TensorFlow computes for the whole image and channel by channel.
+
     Args:
-        images: (batch, height, width, channels).
-        transforms: float32 (batch, 8), from output to input pixels.
+        images: (batch, height, width, channels), of any dtype.
+        transforms: float32 (batch, 8), from output to input pixels; the last two are taken as 0.
+        window: side of the square to cut out of the centre of the warped images; default: all of them.
 
     Returns:
-        float32, the shape of `images`.
+        float32 (batch, window, window, channels), or the shape of `images`.
     """
-    return ops.image.affine_transform(
-        ops.cast(images, "float32"), transforms, interpolation="bilinear", fill_mode="constant"
-    )
+    height, width, channels = images.shape[1:]
+    x, y = _source_positions(transforms, height, width, window)
+    left, top = ops.minimum(ops.floor(x), width - 1.0), ops.minimum(ops.floor(y), height - 1.0)
+    right_share, bottom_share = (x - left)[..., None], (y - top)[..., None]
+    # A black border of one pixel stands for all that lies outside.
+    pixels = ops.reshape(ops.pad(images, ((0, 0), (1, 1), (1, 1), (0, 0))), (-1,))
+    row = ops.arange(ops.shape(images)[0])[:, None, None] * (height + 2) + ops.cast(top, "int32") + 1
+    position = row * (width + 2) + ops.cast(left, "int32") + 1
+    first = position[..., None] * channels + ops.arange(channels)
+
+    def neighbour(down, across):
+        return ops.cast(ops.take(pixels, first + (down * (width + 2) + across) * channels), "float32")
+
+    upper = neighbour(0, 0) * (1.0 - right_share) + neighbour(0, 1) * right_share
+    lower = neighbour(1, 0) * (1.0 - right_share) + neighbour(1, 1) * right_share
+    return upper * (1.0 - bottom_share) + lower * bottom_share
+
+
+def _source_positions(transforms, height, width, window):
+    """Where output pixels are read from: x and y, float32 (batch, rows, columns), at most a pixel outside."""
+    rows, columns = (height, width) if window is None else (window, window)
+    y = ops.arange(rows, dtype="float32")[:, None] + (height - rows) // 2
+    x = ops.arange(columns, dtype="float32") + (width - columns) // 2
+    a0, a1, a2, b0, b1, b2 = [transforms[:, index, None, None] for index in range(6)]
+    return ops.clip(a0 * x + a1 * y + a2, -1.0, width), ops.clip(b0 * x + b1 * y + b2, -1.0, height)
 
 
 @keras.saving.register_keras_serializable(package=PACKAGE)
@@ -107,12 +134,15 @@ class FundusAugmentation(keras.layers.Layer):
         self.color_components = color_components
         self.crop = keras.layers.CenterCrop(window, window, dtype="float32")
 
+    def build(self, input_shape):
+        """Builds the crop too, which training doesn't call."""
+        self.crop.build(input_shape)
+
     def call(self, images, uniform=None, normal=None, training=False):
         """Augments if `training`, else cuts out the centre."""
-        images = ops.cast(images, "float32")
         if not training:
-            return self.crop(images)
-        windows = self.crop(warp(images, affine_transforms(uniform, self.image_size, self.config)))
+            return self.crop(ops.cast(images, "float32"))
+        windows = warp(images, affine_transforms(uniform, self.image_size, self.config), self.window)
         if self.color_components is None:
             return windows
         components = ops.array(self.color_components, "float32") * self.config.color_sigma

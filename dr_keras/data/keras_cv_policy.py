@@ -35,7 +35,8 @@ class KerasCVAugmentation:
             import keras_cv
         except ImportError as error:
             raise InputError(
-                f"--augmentation=keras_cv: keras-cv can't be imported ({error}); pip install 'dr-keras[keras-cv]'"
+                "--augmentation=keras_cv: keras-cv can't be imported; pip install 'dr-keras[keras-cv]' "
+                f"(the reason: {error})"
             ) from None
         ranges = AugmentationConfig()
         turn = ranges.rotation / 360 / 2  # to each side, in full turns

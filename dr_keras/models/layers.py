@@ -60,7 +60,8 @@ class Maxout(keras.layers.Layer):
         """Checks that the units divide into groups."""
         if input_shape[-1] % self.pieces:
             raise ValueError(
-                f"`input_shape` must end with a multiple of {self.pieces} units. Received: input_shape={input_shape}"
+                f"`input_shape` must end with a multiple of {self.pieces} units. "
+                f"Received: input_shape={input_shape}"
             )
 
     def call(self, inputs):

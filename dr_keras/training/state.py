@@ -10,7 +10,7 @@ from dr_keras.files import atomic_path
 
 
 def save_state(path, trainer, progress):
-    """Writes all variables of the model and of the optimizer, and `progress` (a JSON-able dict), atomically."""
+    """Writes the variables of model and optimizer, and `progress` (a JSON-able dict), atomically."""
     arrays = {f"v{index}": np.asarray(v) for index, v in enumerate(_variables(trainer))}
     with atomic_path(path) as temporary, open(temporary, "wb") as file:
         np.savez(file, progress=json.dumps(progress), **arrays)

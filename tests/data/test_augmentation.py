@@ -107,11 +107,13 @@ def test_stretch_scales_each_axis_about_the_centre():
 
 
 def test_stretch_follows_the_turned_eye():
-    """Scale and flip act on the window's axes, after the rotation: a dot to the right, turned to the top, moves in y."""
+    """Scale and flip act on the window's axes, after the rotation: a dot turned to the top moves in y."""
     dot = dot_image(65, 32, 48)
     np.testing.assert_allclose(centroid(warped(dot, rotation=0.25)), (16, 32), atol=0.05)
     np.testing.assert_allclose(centroid(warped(dot, rotation=0.25, scale_y=1.0)), (32 - 18.4, 32), atol=0.05)
-    np.testing.assert_allclose(centroid(warped(dot, rotation=0.125, flip=1.0)), (32 - 11.31, 32 - 11.31), atol=0.05)
+    np.testing.assert_allclose(
+        centroid(warped(dot, rotation=0.125, flip=1.0)), (32 - 11.31, 32 - 11.31), atol=0.05
+    )
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -123,7 +125,9 @@ def test_a_dot_lands_where_the_matrix_says(seed):
     y, x = 40, 61
     to_input = np.array([[a0, a1, a2], [b0, b1, b2], [0, 0, 1]], "float64")
     expected_x, expected_y, _ = np.linalg.inv(to_input) @ [x, y, 1]
-    result = np.asarray(warp(dot_image(side, y, x), affine_transforms(uniform, side, AugmentationConfig())))[0]
+    result = np.asarray(warp(dot_image(side, y, x), affine_transforms(uniform, side, AugmentationConfig())))[
+        0
+    ]
     np.testing.assert_allclose(centroid(result), (expected_y, expected_x), atol=0.1)
 
 
@@ -132,6 +136,22 @@ def test_warp_keeps_height_and_width_apart():
     result = np.asarray(warp(image, np.array([[1, 0, 2, 0, 1, 1, 0, 0]], "float32")))[0]
     np.testing.assert_allclose(result[:4, :7], image[0, 1:, 2:], atol=1e-6)
     assert (result[4] == 0).all() and (result[:, 7:] == 0).all()
+
+
+@pytest.mark.parametrize("shape", [(17, 17), (12, 19), (21, 10)])
+def test_warp_equals_kerass_affine_transform(shape):
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (20, *shape, 3), dtype=np.uint8)
+    transforms = rng.normal(0, 1, (20, 8)).astype("float32")
+    transforms[:, [2, 5]] *= 15  # from well inside to all outside
+    transforms[:, 6:] = 0
+    expected = keras.ops.image.affine_transform(
+        images.astype("float32"), transforms, interpolation="bilinear"
+    )
+    found = np.asarray(warp(images, transforms))
+    np.testing.assert_allclose(found, np.asarray(expected), atol=0.02)
+    outside = (found == 0).all(axis=(1, 2, 3))
+    assert 0 < outside.sum() < 20
 
 
 # Recorded outputs of tensorflow-addons
@@ -143,7 +163,9 @@ def check_recorded(path):
     assert recorded["affine"]
     for case in recorded["affine"]:
         result = warp(image, np.array([case["transform"]], "float32"))
-        np.testing.assert_allclose(np.asarray(result), case["result"], atol=1e-5, err_msg=str(case["transform"]))
+        np.testing.assert_allclose(
+            np.asarray(result), case["result"], atol=1e-5, err_msg=str(case["transform"])
+        )
 
 
 def test_warp_equals_tensorflow_addons():
@@ -197,7 +219,9 @@ def test_colour_shift_by_hand():
     layer = layer_of(config=AugmentationConfig(color_sigma=0.25), color_components=components)
     windows = np.asarray(layer(images, uniform, normal, training=True))
     for image, window, draws in zip(images, windows, normal):
-        shift = 0.25 * (components[:, 0] * draws[0] + components[:, 1] * draws[1] + components[:, 2] * draws[2])
+        shift = 0.25 * (
+            components[:, 0] * draws[0] + components[:, 1] * draws[1] + components[:, 2] * draws[2]
+        )
         np.testing.assert_allclose(window - image[4:28, 4:28], np.broadcast_to(shift, (24, 24, 3)), atol=0.01)
 
 
@@ -236,7 +260,9 @@ def test_stays_in_float32_under_bfloat16():
 @pytest.mark.parametrize("components", [None, [[30.0, 5.0, 1.0], [20.0, -5.0, 2.0], [10.0, 3.0, -3.0]]])
 def test_config_round_trip(components):
     config = AugmentationConfig(rotation=90.0, flip=False, shift=0.05, stretch=1.3, color_sigma=0.25)
-    layer = layer_of(config=config, color_components=None if components is None else np.array(components), name="a")
+    layer = layer_of(
+        config=config, color_components=None if components is None else np.array(components), name="a"
+    )
     text = json.dumps(keras.saving.serialize_keras_object(layer))
     again = keras.saving.deserialize_keras_object(json.loads(text))
     assert again.config == config and again.name == "a" and (again.image_size, again.window) == (32, 24)
@@ -256,11 +282,16 @@ def test_ranges_of_the_recipe():
     linear = transforms[:, [0, 1, 3, 4]].reshape(-1, 2, 2)  # input = linear @ output + offset
     flipped = np.linalg.det(linear) < 0
     assert 0.47 < flipped.mean() < 0.53
-    scale_x, scale_y = 1 / np.linalg.norm(linear[:, :, 0], axis=1), 1 / np.linalg.norm(linear[:, :, 1], axis=1)
+    scale_x, scale_y = (
+        1 / np.linalg.norm(linear[:, :, 0], axis=1),
+        1 / np.linalg.norm(linear[:, :, 1], axis=1),
+    )
     for scale in (scale_x, scale_y):
         assert 1 / 1.15 - 1e-5 <= scale.min() < 0.875 and 1.145 < scale.max() <= 1.15 + 1e-5
         assert abs(np.log(scale).mean()) < 0.005  # log-uniform: symmetric about no change ...
-        np.testing.assert_allclose(np.log(scale).std(), math.log(1.15) / math.sqrt(3), rtol=0.05)  # ... and flat
+        np.testing.assert_allclose(
+            np.log(scale).std(), math.log(1.15) / math.sqrt(3), rtol=0.05
+        )  # ... and flat
     assert abs(np.corrcoef(scale_x, scale_y)[0, 1]) < 0.06
     angle = np.degrees(np.arctan2(-linear[:, 0, 1], linear[:, 1, 1])) % 360
     counts = np.histogram(angle, bins=12, range=(0, 360))[0]

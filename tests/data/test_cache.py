@@ -57,7 +57,9 @@ def test_missing_folder(tmp_path):
 def test_prepared_once(photographs, tmp_path):
     cache = tmp_path / "cache"
     first = open_prepared(str(photographs), "auto", 48, cache_dir=cache)
-    assert first.grades.tolist() == [0, 1, 2, 4] and first.image_size == 48 and len(list(cache.iterdir())) == 1
+    assert (
+        first.grades.tolist() == [0, 1, 2, 4] and first.image_size == 48 and len(list(cache.iterdir())) == 1
+    )
     before = stamps(cache)
     second = open_prepared(str(photographs), "auto", 48, cache_dir=cache)
     assert stamps(cache) == before and second.folder == first.folder

@@ -15,7 +15,9 @@ ONCE = SamplingConfig(resample=False)
 def prepared(tmp_path_factory):
     """40 images of 8 pixels, each of one colour that tells its position: red is 2 * position."""
     positions = np.arange(40, dtype=np.uint8)[:, None, None, None]
-    images = np.broadcast_to(positions * np.array([2, 1, 0], np.uint8) + [0, 100, 7], (40, 8, 8, 3)).astype(np.uint8)
+    images = np.broadcast_to(positions * np.array([2, 1, 0], np.uint8) + [0, 100, 7], (40, 8, 8, 3)).astype(
+        np.uint8
+    )
     return write_prepared(tmp_path_factory.mktemp("pipeline") / "prepared", images, GRADES, shard_rows=7)
 
 
@@ -71,7 +73,9 @@ def test_start_epoch_and_skip_go_on_where_they_should(prepared):
     for config in (SamplingConfig(), ONCE):
         whole = collect(training_batches(prepared, range(40), 8, 4, 3, config))
         assert len(whole) == 20
-        assert_same(collect(training_batches(prepared, range(40), 8, 4, 3, config, start_epoch=2)), whole[10:])
+        assert_same(
+            collect(training_batches(prepared, range(40), 8, 4, 3, config, start_epoch=2)), whole[10:]
+        )
         resumed = training_batches(prepared, range(40), 8, 4, 3, config, start_epoch=1).skip(3)
         assert_same(collect(resumed), whole[8:])
         assert collect(training_batches(prepared, range(40), 8, 4, 3, config, start_epoch=4)) == []
@@ -94,7 +98,9 @@ def test_without_resampling_each_photograph_once_an_epoch(prepared):
 def test_without_resampling_the_tail_of_an_epoch_is_dropped_or_filled(prepared):
     (first, *rest) = collect(training_batches(prepared, range(11), 8, 2, 0, ONCE))
     assert len(rest) == 1 and len(set(first["index"])) == 8
-    (batch,) = collect(training_batches(prepared, [4, 9, 30], 8, 1, 0, ONCE))  # fewer than a batch: over again
+    (batch,) = collect(
+        training_batches(prepared, [4, 9, 30], 8, 1, 0, ONCE)
+    )  # fewer than a batch: over again
     assert sorted(np.bincount(batch["index"])[[4, 9, 30]]) == [2, 3, 3]
 
 
@@ -120,7 +126,9 @@ def test_weights_change_within_one_iterator(prepared):
     indices = np.repeat(np.arange(40), 250)
     config = SamplingConfig(decay=0.0, final_weights=(1, 0, 0, 0, 3))  # balanced, then only grades 0 and 4
     batches = collect(training_batches(prepared, indices, 2000, 3, 0, config))
-    shares = [np.bincount(joined(batches[i : i + 5], "grade").astype(int), minlength=5) / 10_000 for i in (0, 5, 10)]
+    shares = [
+        np.bincount(joined(batches[i : i + 5], "grade").astype(int), minlength=5) / 10_000 for i in (0, 5, 10)
+    ]
     np.testing.assert_allclose(shares[0], [0.2] * 5, atol=0.02)
     for share in shares[1:]:  # 20 * 1 against 2 * 3
         np.testing.assert_allclose(share, [20 / 26, 0, 0, 0, 6 / 26], atol=0.02)

@@ -25,9 +25,17 @@ def test_classes_are_equally_likely_at_first():
 
 def test_decay_by_hand():
     # 0.975 of the balanced weights and 0.025 of (1, 2, 2, 2, 2)
-    expected = [0.975 * 2 + 0.025, 0.975 * 5 + 0.05, 0.975 * 100 / 15 + 0.05, 0.975 * 10 + 0.05, 0.975 * 20 + 0.05]
+    expected = [
+        0.975 * 2 + 0.025,
+        0.975 * 5 + 0.05,
+        0.975 * 100 / 15 + 0.05,
+        0.975 * 10 + 0.05,
+        0.975 * 20 + 0.05,
+    ]
     np.testing.assert_allclose(class_weights(GRADES, 1), expected)
-    np.testing.assert_allclose(class_weights(GRADES, 3, decay=0.5, final_weights=(1, 1, 1, 1, 1))[4], 20 / 8 + 7 / 8)
+    np.testing.assert_allclose(
+        class_weights(GRADES, 3, decay=0.5, final_weights=(1, 1, 1, 1, 1))[4], 20 / 8 + 7 / 8
+    )
 
 
 def test_limit_is_the_final_weights():

@@ -44,7 +44,9 @@ def test_unreadable_and_ungraded_photographs(tmp_path):
 
 
 def test_a_folder_that_is_none(tmp_path):
-    with pytest.raises(InputError, match="expected a folder made by scripts/prepare_data.py, with a manifest.json"):
+    with pytest.raises(
+        InputError, match="expected a folder made by scripts/prepare_data.py, with a manifest.json"
+    ):
         PreparedDataset(tmp_path)
     (tmp_path / "manifest.json").write_text("{}")
     with pytest.raises(InputError, match="expected a folder made by scripts/prepare_data.py"):
@@ -86,7 +88,7 @@ def flat_images(colours):
 
 
 def test_colour_statistics_by_hand(tmp_path):
-    # Red is 100 or 140: mean 120, SD 20. Green and blue move along with it at half and against it at a quarter.
+    # Red is 100 or 140: SD 20. Green moves along with it at half, blue against it at a quarter.
     prepared = write_prepared(tmp_path / "p", flat_images([(100, 50, 30), (140, 70, 20)]), [0, 1])
     mean, sd, components = color_statistics(prepared, [0, 1])
     np.testing.assert_allclose(mean, [120, 60, 25])
@@ -99,7 +101,9 @@ def test_colour_statistics_by_hand(tmp_path):
 
 def test_components_rebuild_the_covariance_largest_first(tmp_path):
     rng = np.random.default_rng(0)
-    colours = np.clip(rng.normal(size=(60, 3)) @ [[30, 20, 10], [0, 15, 5], [0, 0, 8]] + [120, 100, 80], 0, 255)
+    colours = np.clip(
+        rng.normal(size=(60, 3)) @ [[30, 20, 10], [0, 15, 5], [0, 0, 8]] + [120, 100, 80], 0, 255
+    )
     images = flat_images(colours)
     mean, sd, components = color_statistics(write_prepared(tmp_path / "p", images, [0] * 60), np.arange(60))
     pixels = images[:, 0, 0].astype(float)
@@ -114,12 +118,16 @@ def test_components_rebuild_the_covariance_largest_first(tmp_path):
 
 
 def test_colour_statistics_are_those_of_the_training_photographs(tmp_path):
-    prepared = write_prepared(tmp_path / "p", flat_images([(10, 20, 30), (50, 60, 70), (250, 250, 250)]), [0, 1, 2])
+    prepared = write_prepared(
+        tmp_path / "p", flat_images([(10, 20, 30), (50, 60, 70), (250, 250, 250)]), [0, 1, 2]
+    )
     np.testing.assert_allclose(color_statistics(prepared, [0, 1])[0], [30, 40, 50])
 
 
 def test_a_channel_without_variation_stays_finite(tmp_path):
-    mean, sd, components = color_statistics(write_prepared(tmp_path / "p", flat_images([(9, 9, 0)] * 3), [0] * 3), [0, 2])
+    mean, sd, components = color_statistics(
+        write_prepared(tmp_path / "p", flat_images([(9, 9, 0)] * 3), [0] * 3), [0, 2]
+    )
     np.testing.assert_allclose(mean, [9, 9, 0])
     assert (sd > 0).all() and np.isfinite(components).all() and np.abs(components).max() < 0.01
 

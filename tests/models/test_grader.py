@@ -23,7 +23,9 @@ def test_grader_is_window_standardisation_network():
     assert grader.name == "grader" and network_of(grader) is network
     images = images_of(128)
     windows = (images[:, 8:120, 8:120].astype("float32") - MEAN) / SD
-    np.testing.assert_allclose(np.asarray(grader(images)), np.asarray(network(windows.astype("float32"))), atol=1e-5)
+    np.testing.assert_allclose(
+        np.asarray(grader(images)), np.asarray(network(windows.astype("float32"))), atol=1e-5
+    )
     assert grader.count_params() == network.count_params()
 
 
@@ -105,5 +107,7 @@ def test_other_files(tmp_path):
 
 def test_a_model_that_is_no_grader(tmp_path):
     keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)], name="other").save(tmp_path / "other.keras")
-    with pytest.raises(InputError, match="expected a grader saved by scripts/train.py, found a model named 'other'"):
+    with pytest.raises(
+        InputError, match="expected a grader saved by scripts/train.py, found a model named 'other'"
+    ):
         load_grader(tmp_path / "other.keras")

@@ -60,7 +60,9 @@ def test_untied_bias_adds_its_map():
 
 
 def test_untied_bias_needs_a_known_size():
-    with pytest.raises(ValueError, match=r"`input_shape` must have a known height and width.*\(None, None, 8, 3\)"):
+    with pytest.raises(
+        ValueError, match=r"`input_shape` must have a known height and width.*\(None, None, 8, 3\)"
+    ):
         UntiedBias()(keras.Input((None, 8, 3)))
 
 
@@ -109,7 +111,9 @@ def test_standardize_subtracts_before_it_rounds_to_bfloat16():
 
 @pytest.mark.parametrize("sd", [(1, 0, 1), (1, -1, 1), (1, 1)])
 def test_standardize_refuses_wrong_statistics(sd):
-    with pytest.raises(ValueError, match="`mean` and `sd` must be three numbers each, `sd` positive. Received: mean="):
+    with pytest.raises(
+        ValueError, match="`mean` and `sd` must be three numbers each, `sd` positive. Received: mean="
+    ):
         Standardize((0, 0, 0), sd)
 
 

@@ -25,9 +25,8 @@ NET4_SIZES = {
     512: [224, 225, 112, 56, 57, 56, 27, 28, 27, 28, 13, 14, 13, 14, 6, 6],
     768: [336, 337, 168, 84, 85, 84, 41, 42, 41, 42, 20, 21, 20, 21, 10, 10],
 }
-TABLE_LAYERS = ["conv2", "conv3", "pool4", "conv5", "conv6", "conv7", "pool8", "conv9", "conv10", "conv11", "pool12",
-                "conv13", "conv14", "conv15", "pool16", "conv17", "conv18"]  # fmt: skip
-TABLE_FILTERS = [32, 32, 32, 64, 64, 64, 64, 128, 128, 128, 128, 256, 256, 256, 256, 512, 512]
+NET5_LAYERS = [f"{'pool' if n in (4, 8, 12, 16) else 'conv'}{n}" for n in range(2, 19)]
+NET5_FILTERS = [32, 32, 32, 64, 64, 64, 64, 128, 128, 128, 128, 256, 256, 256, 256, 512, 512]
 
 
 def windows_of(network, count=2, seed=0):
@@ -43,7 +42,12 @@ def randomise_biases(network, seed=0):
 
 @pytest.mark.parametrize(
     "build, head, count",
-    [(net5, "gap", 9_779_169), (net5, "dense", 12_402_657), (net4, "gap", 9_847_265), (net4, "dense", 12_470_753)],
+    [
+        (net5, "gap", 9_779_169),
+        (net5, "dense", 12_402_657),
+        (net4, "gap", 9_847_265),
+        (net4, "dense", 12_470_753),
+    ],
 )
 def test_parameter_counts_of_the_paper(build, head, count):
     network = build(512, head=head)
@@ -55,12 +59,17 @@ def test_parameter_counts_of_the_paper(build, head, count):
 @pytest.mark.parametrize("image_size", [128, 256, 512, 768])
 def test_layer_sizes_of_the_table(build, sizes, image_size):
     network = build(image_size, width=0.125)
-    assert network.input_shape == (None, {128: 112, 256: 224, 512: 448, 768: 672}[image_size], WINDOWS[image_size], 3)
-    names = [layer.name for layer in network.layers if layer.name in TABLE_LAYERS]
-    assert names == TABLE_LAYERS[: len(sizes[image_size])]
-    for name, side, filters in zip(names, sizes[image_size], TABLE_FILTERS):
+    assert network.input_shape == (
+        None,
+        {128: 112, 256: 224, 512: 448, 768: 672}[image_size],
+        WINDOWS[image_size],
+        3,
+    )
+    names = [layer.name for layer in network.layers if layer.name in NET5_LAYERS]
+    assert names == NET5_LAYERS[: len(sizes[image_size])]
+    for name, side, filters in zip(names, sizes[image_size], NET5_FILTERS):
         assert tuple(network.get_layer(name).output.shape) == (None, side, side, filters // 8), name
-    assert tuple(network.get_layer("gap").output.shape) == (None, TABLE_FILTERS[len(names) - 1] // 8)
+    assert tuple(network.get_layer("gap").output.shape) == (None, NET5_FILTERS[len(names) - 1] // 8)
     assert network.output_shape == (None, 1)
 
 
@@ -123,7 +132,9 @@ def test_initial_weights(head):
         else:
             matrix = values.reshape(-1, values.shape[-1])
             matrix = matrix if matrix.shape[0] >= matrix.shape[1] else matrix.T
-            np.testing.assert_allclose(matrix.T @ matrix, np.eye(matrix.shape[1]), atol=2e-5, err_msg=variable.path)
+            np.testing.assert_allclose(
+                matrix.T @ matrix, np.eye(matrix.shape[1]), atol=2e-5, err_msg=variable.path
+            )
             matrices += 1
     assert matrices == {"gap": 9, "dense": 11}[head]
 
@@ -139,7 +150,7 @@ def test_every_layer_and_seed_starts_elsewhere():
 
 def test_leaky_slope_follows_every_convolution():
     network = net5(512, width=0.05)
-    for name in TABLE_LAYERS:
+    for name in NET5_LAYERS:
         if name.startswith("conv"):
             values = np.asarray(network.get_layer(name)(np.array([[-2.0, 0.0, 3.0]], "float32")))
             np.testing.assert_allclose(values, [[-0.02, 0, 3]], rtol=1e-5)
@@ -147,14 +158,22 @@ def test_leaky_slope_follows_every_convolution():
 
 def test_pooling_and_output_are_float32_under_bfloat16():
     with precision_scope("mixed_bfloat16"):
-        for network in (net5(128, width=0.125), net4(128, head="dense", width=0.125), ram_net5(128, width=0.125)):
+        for network in (
+            net5(128, width=0.125),
+            net4(128, head="dense", width=0.125),
+            ram_net5(128, width=0.125),
+        ):
             assert network.get_layer("conv11").compute_dtype == "bfloat16"
             assert network.output.dtype == network.get_layer("score").compute_dtype == "float32"
             assert {variable.dtype for variable in network.trainable_variables} == {"float32"}
             scores = network(windows_of(network))
             assert keras.backend.standardize_dtype(scores.dtype) == "float32"
             if network.name != "net4":
-                assert network.get_layer("gap").compute_dtype == network.get_layer("gap").output.dtype == "float32"
+                assert (
+                    network.get_layer("gap").compute_dtype
+                    == network.get_layer("gap").output.dtype
+                    == "float32"
+                )
 
 
 @pytest.mark.parametrize("build, last", [(net5, "conv11"), (net4, "conv11"), (ram_net5, "conv11")])
@@ -173,7 +192,11 @@ def test_mean_of_the_activation_map_is_the_score(build, last):
 @pytest.mark.parametrize(
     "build, arguments, message",
     [
-        (net5, {"image_size": 224}, r"`image_size` must be one of \[128, 256, 512, 768\]. Received: image_size=224"),
+        (
+            net5,
+            {"image_size": 224},
+            r"`image_size` must be one of \[128, 256, 512, 768\]. Received: image_size=224",
+        ),
         (net4, {"head": "gmp"}, r"`head` must be one of \('gap', 'dense'\). Received: head='gmp'"),
         (net4, {"width": 0}, "`width` must be positive. Received: width=0"),
         (ram_net5, {"image_size": 512}, "`image_size` must be 128 or 256. Received: image_size=512"),
@@ -185,7 +208,7 @@ def test_wrong_arguments(build, arguments, message):
 
 
 def test_convolution_of_four_pads_as_the_table_says():
-    """An impulse through one Net-4 convolution: padding 1 keeps the kernel's tap (1, 1) at its place, 2 moves it by 1."""
+    """An impulse through a convolution shows the kernel, shifted by the padding."""
     network = net4(128, width=0.05, untied_biases=False)
     for name, padding in (("conv6", 2), ("conv7", 1)):
         kernel = network.get_layer(f"{name}_kernel").kernel.numpy()

@@ -54,7 +54,7 @@ def whole(runs):
 
 @pytest.fixture(scope="module")
 def killed(runs, whole):
-    """A run killed by SIGKILL, then stopped by SIGTERM, then run to its end: what each printed, and its folder."""
+    """A run killed by SIGKILL, then stopped by SIGTERM, then run to its end: what each left and printed."""
     folder = runs.folder / "killed"
     process = runs.start("killed")
     deadline = time.monotonic() + SECONDS
@@ -72,7 +72,11 @@ def killed(runs, whole):
         if "goes on from epoch" in line:
             process.send_signal(signal.SIGTERM)
     process.communicate(timeout=SECONDS)
-    story |= {"stopped": process.returncode, "stopped_lines": lines, "state": dict(np.load(folder / "state.npz"))}
+    story |= {
+        "stopped": process.returncode,
+        "stopped_lines": lines,
+        "state": dict(np.load(folder / "state.npz")),
+    }
 
     story["finished"], story["output"], story["errors"] = runs.finish("killed")
     return story
@@ -85,8 +89,13 @@ def test_killed_and_stopped_where_it_hurts(killed):
 
 def test_a_stopped_run_says_how_to_go_on(killed):
     assert killed["stopped"] == 130
-    assert killed["stopped_lines"][-1] == f"stopped; saved in {killed['folder']}. The same command goes on from there."
-    assert any(line.startswith(f"{killed['folder']}: goes on from epoch ") for line in killed["stopped_lines"])
+    assert (
+        killed["stopped_lines"][-1]
+        == f"stopped; saved in {killed['folder']}. The same command goes on from there."
+    )
+    assert any(
+        line.startswith(f"{killed['folder']}: goes on from epoch ") for line in killed["stopped_lines"]
+    )
 
 
 def test_it_ends_with_the_same_weights(killed, whole):
@@ -127,5 +136,7 @@ def test_other_flags_are_refused_by_name(runs, killed):
 def test_the_runs_own_flags_rerun_it(whole):
     text = (whole / "run.cfg").read_text()
     assert text.startswith("# python scripts/train.py --flagfile=")
-    assert {"--image_size=128", "--width=0.1", "--epochs=3", "--seed=0", "--resample"} <= set(text.splitlines())
+    assert {"--image_size=128", "--width=0.1", "--epochs=3", "--seed=0", "--resample"} <= set(
+        text.splitlines()
+    )
     assert "run_dir" not in text and "cache_dir" not in text

@@ -14,7 +14,9 @@ def result(tmp_path_factory):
     script = Path(__file__).with_name("two_replicas.py")
     folder = tmp_path_factory.mktemp("replicas")
     environment = os.environ | {"PYTHONPATH": str(script.parents[1]), "CUDA_VISIBLE_DEVICES": "-1"}
-    run = subprocess.run([sys.executable, str(script), str(folder)], env=environment, capture_output=True, text=True)
+    run = subprocess.run(
+        [sys.executable, str(script), str(folder)], env=environment, capture_output=True, text=True
+    )
     assert run.returncode == 0, run.stderr
     return json.loads(run.stdout.splitlines()[-1])
 

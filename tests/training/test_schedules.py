@@ -14,7 +14,9 @@ def test_recipe_drops_twice_by_ten():
 
 
 def test_drops_may_come_in_any_order_and_number():
-    np.testing.assert_allclose(rates([0, 1, 2], learning_rate=1.0, learning_rate_drops=(2, 1)), [1, 0.1, 0.01])
+    np.testing.assert_allclose(
+        rates([0, 1, 2], learning_rate=1.0, learning_rate_drops=(2, 1)), [1, 0.1, 0.01]
+    )
     np.testing.assert_allclose(rates([0, 9], learning_rate=1.0, learning_rate_drops=()), [1, 1])
 
 

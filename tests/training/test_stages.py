@@ -39,9 +39,13 @@ def by_size(tmp_path_factory, draw_photograph):
     grades = np.random.default_rng(0).permutation([0] * 16 + [1] * 8 + [2] * 8 + [3] * 4 + [4] * 4).tolist()
     folders = {}
     for size in (128, 256):
-        images = np.stack([cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA) for image in photographs])
+        images = np.stack(
+            [cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA) for image in photographs]
+        )
         patients = [index // 2 for index in range(40)]
-        folders[size] = write_prepared(tmp_path_factory.mktemp("stages") / str(size), images, grades, patients)
+        folders[size] = write_prepared(
+            tmp_path_factory.mktemp("stages") / str(size), images, grades, patients
+        )
     return folders
 
 
@@ -156,7 +160,14 @@ LEAVES = ["128/fold_0", "128/fold_1", "256/fold_0", "256/fold_1"]
 def test_each_leaf_has_its_files(chain):
     for leaf in LEAVES:
         names = {path.name for path in (chain.run_dir / leaf).iterdir()}
-        assert names == {"model.keras", "best_loss.keras", "last.keras", "split.csv", "history.csv", "metrics.json"}
+        assert names == {
+            "model.keras",
+            "best_loss.keras",
+            "last.keras",
+            "split.csv",
+            "history.csv",
+            "metrics.json",
+        }
     assert {path.name for path in chain.run_dir.iterdir()} == {"128", "256", "audit.json"}
     assert run_folder.find_model(chain.run_dir, fold=1) == chain.run_dir / "256" / "fold_1" / "model.keras"
 
@@ -190,7 +201,9 @@ def test_reports_are_of_what_was_held_out(chain):
     for stage in ("128", "256"):
         images, labels, scores = reports[stage]
         assert sorted(images) == [f"{i:03d}.png" for i in range(40)]
-        np.testing.assert_array_equal(scores, np.concatenate([reports[f"{stage}/fold_{k}"][2] for k in (0, 1)]))
+        np.testing.assert_array_equal(
+            scores, np.concatenate([reports[f"{stage}/fold_{k}"][2] for k in (0, 1)])
+        )
         np.testing.assert_array_equal(labels, [chain.by_size[128].grades[int(name[:3])] for name in images])
 
 
@@ -204,9 +217,13 @@ def test_each_fold_goes_on_from_its_own_network(chain):
         network = network_of(chain.fits[f"256/fold_{fold}"].trainer.grader)
         start = dict(zip([weight.path for weight in network.weights], chain.starts[f"256/fold_{fold}"]))
         for name in ("conv2", "conv7", "conv11"):
-            np.testing.assert_array_equal(start[f"{name}_kernel/kernel"], before.get_layer(f"{name}_kernel").kernel.numpy())
+            np.testing.assert_array_equal(
+                start[f"{name}_kernel/kernel"], before.get_layer(f"{name}_kernel").kernel.numpy()
+            )
             bias = before.get_layer(f"{name}_bias").bias.numpy()
-            resized = keras.ops.image.resize(bias[None], start[f"{name}_bias/bias"].shape[:2], interpolation="bilinear")
+            resized = keras.ops.image.resize(
+                bias[None], start[f"{name}_bias/bias"].shape[:2], interpolation="bilinear"
+            )
             np.testing.assert_array_equal(start[f"{name}_bias/bias"], np.asarray(resized)[0])
     assert not np.array_equal(chain.starts["256/fold_0"][0], chain.starts["256/fold_1"][0])
 
@@ -220,22 +237,16 @@ def test_a_finished_chain_is_left_alone(chain):
 
 
 def test_killed_between_the_folds_and_their_report(chain):
-    """The pooled report is made up for from the finished folds, with the same scores."""
-    pooled = chain.reports[-1]
+    """The pooled report is made up for from the finished folds, and what was half written goes."""
+    pooled, reports = chain.reports[-1], len(chain.reports)
     (chain.run_dir / "256" / "metrics.json").unlink()
-    reports = len(chain.reports)
+    (chain.run_dir / "256" / "fold_1" / ".part-last-abc.keras").write_bytes(b"half")
     chain.train()
+    assert not list(chain.run_dir.rglob(".part-*"))
     assert len(chain.reports) == reports + 1
     again = chain.reports.pop()
     assert str(again[0]) == "256" and again[1] == pooled[1]
     np.testing.assert_array_equal(again[3], pooled[3])
-
-
-def test_what_a_killed_run_left_half_written_goes(chain):
-    leaf = chain.run_dir / "256" / "fold_1"
-    (leaf / ".part-last-abc.keras").write_bytes(b"half")
-    chain.train()
-    assert not list(leaf.glob(".*"))
 
 
 # Starting from another run
@@ -250,16 +261,22 @@ def start_from(chain, init_from, run_dir, plan):
     return lines
 
 
-@pytest.mark.parametrize("plan", [SplitPlan(2, 0.2, seed=2), SplitPlan(2, 0.4, seed=1)], ids=["seed", "fraction"])
+@pytest.mark.parametrize(
+    "plan", [SplitPlan(2, 0.2, seed=2), SplitPlan(2, 0.4, seed=1)], ids=["seed", "fraction"]
+)
 def test_a_start_that_saw_the_held_out_photographs_is_refused(chain, tmp_path, plan):
     source = chain.run_dir / "128"
-    with pytest.raises(InputError, match=rf"--init_from={source}: trained on \d+ photographs that are held out here"):
+    with pytest.raises(
+        InputError, match=rf"--init_from={source}: trained on \d+ photographs that are held out here"
+    ):
         start_from(chain, source, tmp_path / "run", plan)
     assert not list((tmp_path / "run").rglob("*.keras"))
 
 
 def test_a_start_without_that_fold_is_refused(chain, tmp_path):
-    with pytest.raises(InputError, match=f"--init_from={chain.run_dir / '128'}: trained on|holds 2 folds|no model.keras"):
+    with pytest.raises(
+        InputError, match=f"--init_from={chain.run_dir / '128'}: trained on|holds 2 folds|no model.keras"
+    ):
         start_from(chain, chain.run_dir / "128", tmp_path / "a", SplitPlan(3, 0.2, seed=1))
     with pytest.raises(InputError, match="holds 2 folds; name one of them"):
         start_from(chain, chain.run_dir / "128", tmp_path / "b", SplitPlan(0, 0.2, seed=1))
@@ -280,7 +297,10 @@ def test_one_training_without_folds(by_size, tmp_path):
     hooks = Hooks(report, say=lines.append)
     plan, strategy = SplitPlan(0, 0.2, seed=0), tf.distribute.get_strategy()
     run_dir = tmp_path / "run"
-    assert train_stages([CONFIG], by_size.get, run_dir, plan, strategy, hooks, tmp_path / "other.keras") == run_dir
+    assert (
+        train_stages([CONFIG], by_size.get, run_dir, plan, strategy, hooks, tmp_path / "other.keras")
+        == run_dir
+    )
     (assigned,), _ = at(by_size[128], plan)
     validation = [index for index, split in enumerate(assigned) if split == "validation"]
     ((folder, images, scores),) = reports

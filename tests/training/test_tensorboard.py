@@ -43,14 +43,23 @@ def logged(tmp_path_factory):
     for event in tf.compat.v1.train.summary_iterator(str(path)):
         for value in event.summary.value:
             plugin = value.metadata.plugin_data.plugin_name
-            found = tf.make_ndarray(value.tensor) if plugin != "hparams" else value.metadata.plugin_data.content
+            found = (
+                tf.make_ndarray(value.tensor) if plugin != "hparams" else value.metadata.plugin_data.content
+            )
             values.setdefault(value.tag, {})[event.step] = found
     return fit, history, matrices, values, shown.getvalue()
 
 
 def test_scalars_are_the_history(logged):
     _, history, _, values, _ = logged
-    for name in ("loss", "l2_penalty", "val_loss", "val_quadratic_weighted_kappa", "learning_rate", "images_per_second"):
+    for name in (
+        "loss",
+        "l2_penalty",
+        "val_loss",
+        "val_quadratic_weighted_kappa",
+        "learning_rate",
+        "images_per_second",
+    ):
         found = [float(values[name][epoch]) for epoch in (0, 1)]
         np.testing.assert_allclose(found, [row[name] for row in history], rtol=1e-6)
 
@@ -83,7 +92,9 @@ def test_augmented_batch_is_in_colour_and_of_the_window(logged):
 
 def test_hyperparameters_are_there(logged):
     _, _, _, values, _ = logged
-    text = b"".join(next(iter(steps.values())) for tag, steps in values.items() if tag.startswith("_hparams_"))
+    text = b"".join(
+        next(iter(steps.values())) for tag, steps in values.items() if tag.startswith("_hparams_")
+    )
     for name in (b"learning_rate", b"architecture", b"net5", b"batch_size", b"sampling"):
         assert name in text
 

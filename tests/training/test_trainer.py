@@ -41,9 +41,14 @@ def batch_of(count=4, seed=0):
 
 
 def features_of(batch):
-    """What the linear network sees: mean standardised colour of the centre 6 x 6 pixels, float64 (count, 3)."""
+    """What the linear network sees: mean standardised colour of the centre, float64 (count, 3)."""
     windows = batch["image"].numpy()[:, 1:7, 1:7].astype("float64")
     return ((windows - MEAN) / SD).mean(axis=(1, 2))
+
+
+def errors_of(batch):
+    """Score minus grade of the linear network as it starts, float64 (count,)."""
+    return features_of(batch) @ [0.5, -0.25, 1.0] + 0.1 - batch["grade"].numpy()
 
 
 def test_losses_by_hand():
@@ -86,7 +91,7 @@ def test_two_steps_of_nesterov_momentum_by_hand():
 def test_first_step_of_adam_by_hand():
     trainer = linear_trainer(keras.optimizers.Adam(0.02), loss="mae")
     batch = batch_of()
-    x, error = features_of(batch), features_of(batch) @ [0.5, -0.25, 1.0] + 0.1 - batch["grade"].numpy()
+    x, error = features_of(batch), errors_of(batch)
     loss, _ = trainer.train_step(batch)
     np.testing.assert_allclose(float(loss), np.abs(error).mean(), rtol=1e-5)
     gradient = (np.sign(error)[:, None] * x).mean(axis=0)
@@ -100,12 +105,18 @@ def test_penalty_is_the_sum_of_squared_kernels():
     network = net5(128, width=0.05)
     grader = build_grader(network, 128, MEAN, SD)
     augmentation = FundusAugmentation(128, 112, STILL)
-    trainer = Trainer(grader, augmentation, keras.optimizers.SGD(0.0), "mse", 0.0005, tf.distribute.get_strategy())
-    kernels = [variable.numpy() for variable in network.trainable_variables if variable.path.endswith("kernel")]
+    trainer = Trainer(
+        grader, augmentation, keras.optimizers.SGD(0.0), "mse", 0.0005, tf.distribute.get_strategy()
+    )
+    kernels = [
+        variable.numpy() for variable in network.trainable_variables if variable.path.endswith("kernel")
+    ]
     assert len(kernels) == 9  # conv2, 3, 5, 6, 7, 9, 10, 11 and the output
     batch = {**batch_of(), "image": tf.zeros((4, 128, 128, 3), tf.uint8)}
     _, penalty = trainer.train_step(batch)
-    np.testing.assert_allclose(float(penalty), 0.0005 * sum((kernel**2).sum() for kernel in kernels), rtol=1e-5)
+    np.testing.assert_allclose(
+        float(penalty), 0.0005 * sum((kernel**2).sum() for kernel in kernels), rtol=1e-5
+    )
 
 
 def test_run_steps_counts_photographs():
@@ -113,8 +124,7 @@ def test_run_steps_counts_photographs():
     iterator = iter([batch_of(4, seed) for seed in range(5)])
     results = list(trainer.run_steps(iterator, 3))
     assert [count for _, _, count in results] == [4, 4, 4]
-    expected = [((features_of(batch_of(4, s)) @ [0.5, -0.25, 1.0] + 0.1 - batch_of(4, s)["grade"].numpy()) ** 2).mean()
-                for s in range(3)]  # fmt: skip
+    expected = [(errors_of(batch_of(4, seed)) ** 2).mean() for seed in range(3)]
     np.testing.assert_allclose([float(loss) for loss, _, _ in results], expected, rtol=1e-5)
     assert len(list(iterator)) == 2  # no batch was taken in vain
 
@@ -143,7 +153,9 @@ def test_augmentation_is_on_in_training():
     grader = build_grader(network, 8, (0, 0, 0), (1, 1, 1))
     config = AugmentationConfig(rotation=0.0, flip=False, shift=0.0, stretch=1.0, color_sigma=2.0)
     augmentation = FundusAugmentation(8, 6, config, np.diag([10.0, 0.0, 0.0]))
-    trainer = Trainer(grader, augmentation, keras.optimizers.SGD(0.0), "mse", 0.0, tf.distribute.get_strategy())
+    trainer = Trainer(
+        grader, augmentation, keras.optimizers.SGD(0.0), "mse", 0.0, tf.distribute.get_strategy()
+    )
     batch = batch_of()
     red = batch["image"].numpy()[:, 1:7, 1:7, 0].mean(axis=(1, 2)) + 20 * batch["normal"].numpy()[:, 0]
     loss, _ = trainer.train_step(batch)

@@ -39,8 +39,12 @@ def test_linear_ramps_stay_linear():
     values = resampled(np.stack([rows, 10 * columns], axis=-1), 12, 12)
     # Pixel centres: row r of 12 lies at (r + 0.5) / 2 - 0.5 of 6, column c at (c + 0.5) / 3 - 0.5 of 4.
     expected_rows, expected_columns = (np.arange(12) + 0.5) / 2 - 0.5, (np.arange(12) + 0.5) / 3 - 0.5
-    np.testing.assert_allclose(values[1:-1, :, 0], np.repeat(expected_rows[1:-1, None], 12, axis=1), atol=1e-5)
-    np.testing.assert_allclose(values[:, 1:-1, 1], np.repeat(10 * expected_columns[None, 1:-1], 12, axis=0), atol=1e-4)
+    np.testing.assert_allclose(
+        values[1:-1, :, 0], np.repeat(expected_rows[1:-1, None], 12, axis=1), atol=1e-5
+    )
+    np.testing.assert_allclose(
+        values[:, 1:-1, 1], np.repeat(10 * expected_columns[None, 1:-1], 12, axis=0), atol=1e-4
+    )
     np.testing.assert_allclose(values[[0, -1], 0, 0], [0, 5], atol=1e-5)  # no extrapolation at the border
 
 
@@ -71,7 +75,9 @@ def test_from_plain_to_ram_network():
     source, target = randomise(net5(128, width=0.1), 0), ram_net5(128, width=0.1)
     taken, left = transfer_weights(source, target)
     assert left == [] and len(taken) == 17
-    np.testing.assert_array_equal(target.get_layer("score").get_weights()[0], source.get_layer("score").get_weights()[0])
+    np.testing.assert_array_equal(
+        target.get_layer("score").get_weights()[0], source.get_layer("score").get_weights()[0]
+    )
     assert target.get_layer("conv11_bias").get_weights()[0].shape == (54, 54, 13)
 
 
