@@ -9,8 +9,8 @@ from PIL import Image
 from dr_keras.data import cache, preparation, synthetic
 from dr_keras.data.pipeline import training_batches
 from dr_keras.models import nets
+from dr_keras.training.build import build_trainer
 from dr_keras.training.config import TrainingConfig
-from dr_keras.training.fit import build_trainer
 from dr_keras.training.trainer import Trainer
 
 BATCH = TrainingConfig.batch_size

@@ -64,17 +64,13 @@ def main(argv):
         for section in FLAGS.only:
             package = NEEDS.get(section)
             if package and importlib.util.find_spec(package) is None:
-                print(
-                    f"{section}: left out, {package} isn't installed: pip install 'dr-keras[keras-cv,benchmark]'"
-                )
+                print(f"{section}: left out, no {package}; pip install 'dr-keras[keras-cv,benchmark]'")
                 continue
             for item in MEASURE[section](setting):
                 rows.append(item)
                 print(f"{item.section}: {item.name}: {item.rate[0]:.1f} {item.unit}", flush=True)
     print("\n" + ", ".join(f"{name} {value}" for name, value in machine.items()))
-    print(
-        f"batch 32, {setting.precision} unless named; {schedule.rounds} rounds of at least {schedule.seconds} s"
-    )
+    print(f"batch 32; {setting.precision} unless named; {schedule.rounds} rounds of {schedule.seconds:g} s")
     print(timing.format_table(rows))
     if FLAGS.output:
         report = {"machine": machine, "rows": [dataclasses.asdict(item) for item in rows]}

@@ -1,8 +1,6 @@
 """One training, from its configuration to its run folder; goes on where a killed one left off."""
 
-import csv
 import dataclasses
-import io
 import math
 import time
 import warnings
@@ -13,27 +11,21 @@ import keras
 import numpy as np
 
 from dr_keras import files
-from dr_keras.data.augmentation import FundusAugmentation
 from dr_keras.data.pipeline import steps_per_epoch, training_batches
 from dr_keras.data.sampling import class_weights
-from dr_keras.data.shards import color_statistics
+from dr_keras.errors import InputError
 from dr_keras.grades import score_to_grade
 from dr_keras.metrics import quadratic_weighted_kappa
-from dr_keras.models.grader import ARCHITECTURES, build_grader, load_grader, network_of
-from dr_keras.training import devices
+from dr_keras.models.grader import load_grader, network_of
+from dr_keras.training.build import build_trainer
+from dr_keras.training.history import is_best, write_history
 from dr_keras.training.inference import Scorer
 from dr_keras.training.schedules import learning_rate
 from dr_keras.training.state import load_state, save_state
-from dr_keras.training.trainer import Trainer
 from dr_keras.training.transfer import transfer_weights
 
-BEST_KAPPA, BEST_LOSS, LAST, STATE, HISTORY = (
-    "model.keras",
-    "best_loss.keras",
-    "last.keras",
-    "state.npz",
-    "history.csv",
-)
+BEST_KAPPA, BEST_LOSS, LAST = "model.keras", "best_loss.keras", "last.keras"
+STATE, HISTORY = "state.npz", "history.csv"
 
 
 class Interrupted(Exception):
@@ -59,38 +51,6 @@ class Hooks:
     on_step: Callable = lambda fit, loss, images_per_second: None
     should_stop: Callable = lambda: False
     say: Callable = print
-
-
-def build_trainer(config, prepared, indices, strategy):
-    """Builds network, grader, augmentation and optimizer for the photographs of a training set."""
-    mean, sd, components = color_statistics(prepared, indices)
-    with strategy.scope(), devices.precision_scope(config.precision):
-        network = build_network(config)
-        grader = build_grader(network, config.image_size, mean, sd)
-        augmentation = _build_augmentation(config, network.input_shape[1], components)
-        return Trainer(grader, augmentation, _build_optimizer(config), config.loss, config.l2, strategy)
-
-
-def build_network(config):
-    """Builds the network that a configuration names."""
-    arguments = {"untied_biases": config.untied_biases, "width": config.width, "seed": config.seed}
-    if config.architecture != "ram_net5":
-        arguments["head"] = config.head
-    return ARCHITECTURES[config.architecture](config.image_size, **arguments)
-
-
-def _build_augmentation(config, window, components):
-    if config.augmentation == "keras_cv":
-        from dr_keras.data.keras_cv_policy import KerasCVAugmentation  # an extra
-
-        return KerasCVAugmentation(config.image_size, window, seed=config.seed)
-    return FundusAugmentation(config.image_size, window, config.augmentation, components)
-
-
-def _build_optimizer(config):
-    if config.optimizer == "adam":
-        return keras.optimizers.Adam(config.learning_rate)
-    return keras.optimizers.SGD(config.learning_rate, momentum=config.momentum, nesterov=True)
 
 
 class Fit:
@@ -169,6 +129,11 @@ class Fit:
             "loss": float(totals[0]) / self.steps, "l2_penalty": float(totals[1]) / self.steps,
             "images_per_second": images / (time.perf_counter() - start), **self._validate(),
         }  # fmt: skip
+        if not math.isfinite(row["loss"] + row["l2_penalty"]):
+            raise InputError(
+                f"{self.run_dir}: the loss is no longer a number in epoch {epoch + 1}; expected a lower "
+                "--learning_rate or --l2"
+            )
         self._finish_epoch(row)
 
     def _validate(self):
@@ -181,9 +146,9 @@ class Fit:
 
     def _finish_epoch(self, row):
         history = self.progress["history"]
-        if _is_best(row, history, "val_quadratic_weighted_kappa", sign=1):
+        if is_best(row, history, "val_quadratic_weighted_kappa", sign=1):
             self._save_model(BEST_KAPPA)
-        if _is_best(row, history, "val_loss", sign=-1):
+        if is_best(row, history, "val_loss", sign=-1):
             self._save_model(BEST_LOSS)
         history.append(row)
         self.progress |= {"epoch": row["epoch"] + 1, "step": 0, "loss": 0.0, "penalty": 0.0}
@@ -198,20 +163,3 @@ class Fit:
     def _save_model(self, name):
         with files.atomic_path(self.run_dir / name) as temporary:
             self.trainer.grader.save(temporary)
-
-
-def _is_best(row, history, key, sign):
-    """Whether a row is better than all before it; the first counts, and NaN never beats a number."""
-    value = sign * row[key]
-    return not history or value > max(
-        (sign * r[key] for r in history if not math.isnan(r[key])), default=-math.inf
-    )
-
-
-def write_history(path, history):
-    """Writes the rows of a history as CSV, atomically."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=list(history[0]))
-    writer.writeheader()
-    writer.writerows(history)
-    files.write_text(path, text.getvalue())

@@ -1,6 +1,7 @@
 """SIGTERM and Ctrl-C as a polite request."""
 
 import signal
+import sys
 
 
 class StopRequest:
@@ -27,4 +28,5 @@ class StopRequest:
 
     def _on_signal(self, number, frame):
         self._requested = True
+        print("stopping after this step; once more ends at once", file=sys.stderr, flush=True)
         signal.signal(number, self._previous[number])

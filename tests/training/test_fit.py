@@ -18,8 +18,10 @@ from dr_keras.errors import InputError
 from dr_keras.grades import score_to_grade
 from dr_keras.metrics import quadratic_weighted_kappa
 from dr_keras.models.grader import load_grader, network_of
+from dr_keras.training.build import build_network
 from dr_keras.training.config import TrainingConfig
-from dr_keras.training.fit import Fit, Hooks, Interrupted, _is_best, build_network, write_history
+from dr_keras.training.fit import Fit, Hooks, Interrupted
+from dr_keras.training.history import is_best, write_history
 from dr_keras.training.inference import Scorer
 from dr_keras.training.state import load_state, save_state
 
@@ -221,6 +223,13 @@ def test_optimizer_and_dropout_go_on_too(prepared, tmp_path):
     assert_weights_equal(resumed.trainer.grader.get_weights(), whole.trainer.grader.get_weights())
 
 
+def test_a_diverging_training_ends_in_one_line(prepared, tmp_path):
+    fit = make(dataclasses.replace(CONFIG, learning_rate=1e15), prepared, tmp_path / "run")
+    with pytest.raises(InputError, match=r"no longer a number in epoch \d; expected a lower --learning_rate"):
+        fit.run()
+    assert not (tmp_path / "run" / "last.keras").exists()
+
+
 def test_a_finished_training_is_not_trained_again(whole, prepared):
     fit = whole[0]
     models = {path.name: path.read_bytes() for path in fit.run_dir.iterdir() if path.suffix != ".keras"}
@@ -316,8 +325,8 @@ def test_start_from_another_network(whole, prepared, tmp_path):
      (0.0, [math.nan], True), (math.nan, [math.nan], False), (0.2, [0.1, 0.3, 0.1], False)],
 )  # fmt: skip
 def test_is_best(value, before, best):
-    assert _is_best({"k": value}, [{"k": v} for v in before], "k", sign=1) == best
-    assert _is_best({"k": -value}, [{"k": -v} for v in before], "k", sign=-1) == best
+    assert is_best({"k": value}, [{"k": v} for v in before], "k", sign=1) == best
+    assert is_best({"k": -value}, [{"k": -v} for v in before], "k", sign=-1) == best
 
 
 def test_write_history_quotes_nothing_away(tmp_path):
