@@ -1,6 +1,7 @@
 """The field of view: where in a photograph the retina lies, and the square around it."""
 
 import dataclasses
+import functools
 
 import cv2
 import numpy as np
@@ -79,7 +80,8 @@ def find_field_of_view(image):
     scale = min(1.0, _WORKING_SIDE / max(height, width))
     size = max(1, round(width * scale)), max(1, round(height * scale))
     small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-    brightness = cv2.GaussianBlur(small.max(axis=2).astype(np.float32), (0, 0), 1.0)
+    brightest = cv2.max(cv2.max(small[..., 0], small[..., 1]), small[..., 2])
+    brightness = cv2.GaussianBlur(brightest.astype(np.float32), (0, 0), 1.0)
     circle = _fit_circle(_edge_points(brightness), min(brightness.shape))
     if circle is None:
         side = min(height, width)
@@ -111,13 +113,14 @@ def crop_square(image, field_of_view, size):
     interpolation = cv2.INTER_AREA if side > size else cv2.INTER_LINEAR
     square = cv2.resize(square, (size, size), interpolation=interpolation)
     if field_of_view.found:
-        square[~_disc(size)] = 0
+        square = cv2.bitwise_and(square, square, mask=_disc(size))
     return square
 
 
+@functools.lru_cache(maxsize=4)
 def _disc(size):
     offset = np.arange(size) + 0.5 - size / 2
-    return offset[:, None] ** 2 + offset[None, :] ** 2 <= (size / 2) ** 2
+    return (offset[:, None] ** 2 + offset[None, :] ** 2 <= (size / 2) ** 2).astype(np.uint8)
 
 
 def _edge_points(brightness):

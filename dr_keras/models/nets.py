@@ -6,6 +6,7 @@ that takes pixels.
 """
 
 import dataclasses
+import itertools
 
 import keras
 from keras import layers
@@ -134,19 +135,22 @@ def _build(rows, image_size, head, untied_biases, width, seed, name, rms_stride)
     window = WINDOWS[image_size]
     inputs = keras.Input((window, window, 3), name="window")
     x = inputs
-    for row in rows:
-        if row.layer > _LAST_LAYER[image_size]:
-            break
+    rows = [row for row in rows if row.layer <= _LAST_LAYER[image_size]]
+    for row, following in itertools.zip_longest(rows, rows[1:]):
         if isinstance(row, Pool):
             x = layers.MaxPooling2D(3, row.stride, padding=row.padding, name=f"pool{row.layer}")(x)
         else:
             x = _convolution(x, row, max(1, round(row.filters * width)), untied_biases, seed)
+            convolution = row.layer
+        # Leaky ReLU keeps the order of numbers: behind a max pool it gives the same, from a quarter of them.
+        if not isinstance(following, Pool):
+            x = layers.LeakyReLU(negative_slope=LEAKY_SLOPE, name=f"conv{convolution}")(x)
     x = _gap_head(x, seed) if head == "gap" else _dense_head(x, rms_stride, seed)
     return keras.Model(inputs, x, name=name)
 
 
 def _convolution(x, row, filters, untied_biases, seed):
-    """Convolution, bias, leaky ReLU. The activation's layer carries the paper's row as its name."""
+    """Convolution and bias. The leaky ReLU that follows carries the paper's row as its name."""
     padding = "same"
     if row.padding != "same":
         x = layers.ZeroPadding2D(row.padding, name=f"pad{row.layer}")(x)
@@ -163,7 +167,7 @@ def _convolution(x, row, filters, untied_biases, seed):
     )(x)
     if untied_biases:
         x = UntiedBias(INITIAL_BIAS, name=f"conv{row.layer}_bias")(x)
-    return layers.LeakyReLU(negative_slope=LEAKY_SLOPE, name=f"conv{row.layer}")(x)
+    return x
 
 
 def _gap_head(x, seed):
