@@ -16,7 +16,15 @@ def test_a_signal_only_asks(number):
     assert signal.getsignal(number) is before
 
 
-def test_a_second_ctrl_c_is_not_held_back():
+@pytest.fixture
+def usual_ctrl_c():
+    """Python's own handler: a program started in the background has Ctrl-C ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_a_second_ctrl_c_is_not_held_back(usual_ctrl_c):
     with pytest.raises(KeyboardInterrupt), StopRequest() as stop:
         os.kill(os.getpid(), signal.SIGINT)
         assert stop()
