@@ -20,11 +20,12 @@ from dr_keras.models.grader import load_grader, network_of
 from dr_keras.training.build import build_trainer
 from dr_keras.training.history import is_best, write_history
 from dr_keras.training.inference import Scorer
+from dr_keras.training.run_folder import MODEL
 from dr_keras.training.schedules import learning_rate
 from dr_keras.training.state import load_state, save_state
 from dr_keras.training.transfer import transfer_weights
 
-BEST_KAPPA, BEST_LOSS, LAST = "model.keras", "best_loss.keras", "last.keras"
+BEST_LOSS, LAST = "best_loss.keras", "last.keras"  # beside MODEL, the best by kappa
 STATE, HISTORY = "state.npz", "history.csv"
 
 
@@ -147,7 +148,7 @@ class Fit:
     def _finish_epoch(self, row):
         history = self.progress["history"]
         if is_best(row, history, "val_quadratic_weighted_kappa", sign=1):
-            self._save_model(BEST_KAPPA)
+            self._save_model(MODEL)
         if is_best(row, history, "val_loss", sign=-1):
             self._save_model(BEST_LOSS)
         history.append(row)
