@@ -1,28 +1,11 @@
 """`tf.data` pipelines over prepared images: a function of (seed, epoch, sample), and of nothing else."""
 
-import dataclasses
-
 import numpy as np
 import tensorflow as tf
 
 from dr_keras.data import augmentation, sampling
 
 _INDEX_STREAM, _UNIFORM_STREAM, _NORMAL_STREAM, _NUM_STREAMS = 0, 1, 2, 3
-
-
-@dataclasses.dataclass(frozen=True)
-class SamplingConfig:
-    """How photographs are drawn in an epoch (P2's recipe).
-
-    Attributes:
-        resample: draw with replacement by class weight; otherwise see each photograph once.
-        decay: factor per epoch from balanced classes towards `final_weights`.
-        final_weights: five class weights.
-    """
-
-    resample: bool = True
-    decay: float = sampling.DECAY
-    final_weights: tuple = sampling.FINAL_WEIGHTS
 
 
 def training_batches(prepared, indices, batch_size, epochs, seed, config=None, start_epoch=0):
@@ -45,15 +28,10 @@ def training_batches(prepared, indices, batch_size, epochs, seed, config=None, s
         `tf.data.Dataset` of dicts: `image` uint8 (batch, size, size, 3), RGB; `grade` float32
         (batch,); `uniform` float32 (batch, 6) and `normal` float32 (batch, 3), the augmentation's draws.
     """
-    config = config or SamplingConfig()
+    config = config or sampling.SamplingConfig()
     indices = np.asarray(indices)
     grades = prepared.grades[indices]
-    weights = [
-        sampling.class_weights(grades, epoch, config.decay, config.final_weights)
-        if config.resample
-        else np.ones(5)
-        for epoch in range(max(epochs, 1))
-    ]
+    weights = [sampling.epoch_weights(grades, epoch, config) for epoch in range(max(epochs, 1))]
     table = tf.constant(np.array(weights), tf.float64)
     num_samples = batch_size * steps_per_epoch(len(indices), batch_size)
 

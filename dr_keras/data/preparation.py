@@ -17,7 +17,6 @@ import numpy as np
 
 from dr_keras.data import decoding, fundus, synthetic
 from dr_keras.data.parallel import map_in_order
-from dr_keras.data.records import Record
 from dr_keras.errors import InputError
 from dr_keras.files import atomic_path, sole_writer, write_json
 
@@ -58,7 +57,7 @@ def prepare_image(path, image_size):
         InputError: if the file can't be read as an image.
     """
     if str(path).startswith(SYNTHETIC_ROOT):
-        drawn = synthetic.draw_record(Record(str(path), str(path), None, str(path)), image_size)
+        drawn = synthetic.draw_named(str(path), image_size)
         view = fundus.find_field_of_view(drawn.image)
         return PreparedImage(fundus.crop_square(drawn.image, view, image_size), view, "")
     data = decoding.read_bytes(path)

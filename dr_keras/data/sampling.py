@@ -1,11 +1,28 @@
 """Which photograph is seen when: the recipe's class resampling, as a function of the epoch (P2)."""
 
+import dataclasses
+
 import numpy as np
 
 from dr_keras.grades import NUM_GRADES
 
 FINAL_WEIGHTS = (1.0, 2.0, 2.0, 2.0, 2.0)
 DECAY = 0.975
+
+
+@dataclasses.dataclass(frozen=True)
+class SamplingConfig:
+    """How photographs are drawn in an epoch (P2's recipe).
+
+    Attributes:
+        resample: draw with replacement by class weight; otherwise see each photograph once.
+        decay: factor per epoch from balanced classes towards `final_weights`.
+        final_weights: five class weights.
+    """
+
+    resample: bool = True
+    decay: float = DECAY
+    final_weights: tuple = FINAL_WEIGHTS
 
 
 def class_weights(grades, epoch, decay=DECAY, final_weights=FINAL_WEIGHTS):
@@ -30,8 +47,8 @@ def class_weights(grades, epoch, decay=DECAY, final_weights=FINAL_WEIGHTS):
     return np.where(present, share * balanced + (1 - share) * np.asarray(final_weights, float), 0.0)
 
 
-def sampling_probabilities(grades, epoch, decay=DECAY, final_weights=FINAL_WEIGHTS):
-    """Probability (n,) with which each photograph is drawn in an epoch; see `class_weights`."""
-    grades = np.asarray(grades, int)
-    weights = class_weights(grades, epoch, decay, final_weights)[grades]
-    return weights / weights.sum()
+def epoch_weights(grades, epoch, config):
+    """Class weights (5,) of an epoch under a `SamplingConfig`: all 1 where each photograph is seen once."""
+    if not config.resample:
+        return np.ones(NUM_GRADES)
+    return class_weights(grades, epoch, config.decay, config.final_weights)

@@ -16,7 +16,8 @@ def build_trainer(config, prepared, indices, strategy):
         network = build_network(config)
         grader = build_grader(network, config.image_size, mean, sd)
         augmentation = _build_augmentation(config, network.input_shape[1], components)
-        return Trainer(grader, augmentation, _build_optimizer(config), config.loss, config.l2, strategy)
+        optimizer = _build_optimizer(config)
+        return Trainer(grader, augmentation, optimizer, config.loss, config.l2, strategy, config.clip_norm)
 
 
 def build_network(config):

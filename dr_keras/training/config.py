@@ -3,7 +3,7 @@
 import dataclasses
 
 from dr_keras.data.augmentation import AugmentationConfig
-from dr_keras.data.pipeline import SamplingConfig
+from dr_keras.data.sampling import SamplingConfig
 
 SCHEDULES = ("step", "cosine")
 OPTIMIZERS = ("sgd", "adam")
@@ -25,6 +25,8 @@ class TrainingConfig:
         schedule: "step" (x0.1 at each of `learning_rate_drops`) or "cosine" (to zero, drops ignored).
         learning_rate_drops: epochs.
         momentum: of SGD.
+        clip_norm: largest norm of a step's gradient, 0 for no limit. The paper has none: at its learning
+            rate, a network that takes over its first layers can then fall to a constant score for good.
         l2: factor on the sum of squared kernels.
         loss: key of `trainer.LOSSES`.
         thresholds: four cuts from score to grade.
@@ -46,6 +48,7 @@ class TrainingConfig:
     schedule: str = "step"
     learning_rate_drops: tuple = (150, 220)
     momentum: float = 0.9
+    clip_norm: float = 3.0
     l2: float = 0.0005
     loss: str = "mse"
     thresholds: tuple = (0.5, 1.5, 2.5, 3.5)

@@ -12,7 +12,7 @@ import numpy as np
 
 from dr_keras import files
 from dr_keras.data.pipeline import steps_per_epoch, training_batches
-from dr_keras.data.sampling import class_weights
+from dr_keras.data.sampling import epoch_weights
 from dr_keras.errors import InputError
 from dr_keras.grades import score_to_grade
 from dr_keras.metrics import quadratic_weighted_kappa
@@ -155,10 +155,8 @@ class Fit:
         self.progress |= {"epoch": row["epoch"] + 1, "step": 0, "loss": 0.0, "penalty": 0.0}
         write_history(self.run_dir / HISTORY, history)
         save_state(self.run_dir / STATE, self.trainer, self.progress)
-        weights = class_weights(
-            self.prepared.grades[self.training], row["epoch"], self.config.sampling.decay,
-            self.config.sampling.final_weights,
-        )  # fmt: skip
+        grades = self.prepared.grades[self.training]
+        weights = epoch_weights(grades, row["epoch"], self.config.sampling)
         self._callbacks.on_epoch_end(row["epoch"], {**row, "class_weights": weights})
 
     def _save_model(self, name):

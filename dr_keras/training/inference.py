@@ -9,11 +9,29 @@ from dr_keras.data.pipeline import evaluation_batches
 def scoring_step(grader):
     """Compiles a grader for inference: uint8 (batch, size, size, 3), RGB -> float32 tensor (batch,).
 
-    A photograph's score doesn't depend on its batch. One alone would be multiplied by another kernel, whose
-    sums differ in the last bit, so it is scored beside a copy of itself.
+    A photograph's score doesn't depend on its batch.
     """
-    step = tf.function(lambda images: grader(images, training=False)[:, 0], reduce_retracing=True)
-    return lambda images: step(images if len(images) > 1 else tf.repeat(images, 2, axis=0))[: len(images)]
+    signature = [tf.TensorSpec((None, *grader.input_shape[1:]), tf.uint8)]
+    step = tf.function(lambda images: grader(images, training=False)[:, 0], input_signature=signature)
+    return alike(step.get_concrete_function())
+
+
+def alike(step):
+    """Makes a compiled step give a photograph the same numbers in any batch.
+
+    One alone would be multiplied by another kernel, whose sums differ in the last bit, so it goes
+    through the step beside a copy of itself.
+
+    Args:
+        step: function of images (batch, ...) that returns one or several tensors (batch, ...).
+    """
+
+    def run(images):
+        images = tf.convert_to_tensor(images)
+        results = step(images if len(images) > 1 else tf.repeat(images, 2, axis=0))
+        return tf.nest.map_structure(lambda result: result[: len(images)], results)
+
+    return run
 
 
 class Scorer:

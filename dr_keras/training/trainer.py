@@ -39,19 +39,21 @@ class Trainer:
         loss: key of `LOSSES`.
         l2: factor on the sum of squared kernels (P2: 0.0005).
         strategy: `tf.distribute.Strategy`.
+        clip_norm: largest norm of a step's whole gradient; a longer one is shortened to it. 0: no limit.
 
     Attributes:
         windows: compiled function of (images, uniform, normal), see `FundusAugmentation`: the augmented,
             standardised windows that the network is trained on.
     """
 
-    def __init__(self, grader, augmentation, optimizer, loss, l2, strategy):
+    def __init__(self, grader, augmentation, optimizer, loss, l2, strategy, clip_norm=0.0):
         self.grader = grader
         self.augmentation = augmentation
         self.optimizer = optimizer
         self.strategy = strategy
         self._loss = LOSSES[loss]
         self._l2 = l2
+        self._clip_norm = clip_norm
         self._kernels = [v for v in grader.trainable_variables if v.name == "kernel"]
         self._standardize, self._network = grader.get_layer("standardize"), network_of(grader)
         # On CPUs, XLA makes warp, colour and standardisation one loop over the pixels, several times faster
@@ -72,8 +74,16 @@ class Trainer:
             penalty = self._l2 * sum(ops.sum(ops.square(kernel)) for kernel in self._kernels)
             loss = errors + penalty / self.strategy.num_replicas_in_sync
         gradients = tape.gradient(loss, [v.value for v in self.grader.trainable_variables])
-        self.optimizer.apply(gradients)
+        self.optimizer.apply(self._shortened(gradients) if self._clip_norm else gradients)
         return errors, penalty / self.strategy.num_replicas_in_sync
+
+    def _shortened(self, gradients):
+        """Clips this replica's share by the norm of the replicas' sum; the optimizer adds the shares up."""
+        total = gradients
+        if self.strategy.num_replicas_in_sync > 1:
+            total = tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, gradients)
+        factor = self._clip_norm / tf.maximum(tf.linalg.global_norm(total), self._clip_norm)
+        return [gradient * factor for gradient in gradients]
 
     @tf.function
     def train_step(self, batch):

@@ -1,9 +1,14 @@
 import numpy as np
 import pytest
 
-from dr_keras.data.sampling import DECAY, FINAL_WEIGHTS, class_weights, sampling_probabilities
+from dr_keras.data.sampling import DECAY, FINAL_WEIGHTS, SamplingConfig, class_weights, epoch_weights
 
 GRADES = np.repeat([0, 1, 2, 3, 4], [50, 20, 15, 10, 5])
+
+
+def sampling_probabilities(grades, epoch):
+    weights = class_weights(grades, epoch)[grades]
+    return weights / weights.sum()
 
 
 def share_of_classes(grades, probabilities):
@@ -62,3 +67,10 @@ def test_photographs_of_a_class_share_evenly():
     probabilities = sampling_probabilities(GRADES, 12)
     for grade in range(5):
         assert len(set(probabilities[GRADES == grade])) == 1
+
+
+def test_weights_of_an_epoch_follow_the_configuration():
+    config = SamplingConfig(decay=0.5, final_weights=(1, 1, 1, 1, 1))
+    expected = class_weights(GRADES, 3, 0.5, (1, 1, 1, 1, 1))
+    np.testing.assert_allclose(epoch_weights(GRADES, 3, config), expected)
+    np.testing.assert_array_equal(epoch_weights(GRADES, 3, SamplingConfig(resample=False)), np.ones(5))

@@ -9,8 +9,7 @@ from sklearn.model_selection import KFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from dr_keras.data.records import Record
-from dr_keras.data.synthetic import draw_fundus, draw_record, synthetic_dataset
+from dr_keras.data.synthetic import draw_fundus, draw_named, synthetic_dataset
 from dr_keras.data.synthetic.lesions import LESIONS
 
 SEEDS = range(8)
@@ -119,7 +118,7 @@ def colour_statistics(fundus):
 
 def test_colour_statistics_do_not_tell_the_grade():
     records = synthetic_dataset(300, seed=11).records
-    features = np.stack([colour_statistics(draw_record(record, 96)) for record in records])
+    features = np.stack([colour_statistics(draw_named(record.path, 96)) for record in records])
     grades = np.array([record.grade for record in records])
     folds = KFold(5, shuffle=True, random_state=0)
     for columns in (slice(0, 6), slice(6, None), slice(None)):
@@ -139,10 +138,10 @@ def test_dataset_lists_even_grades_and_redraws():
     record = dataset.records[7]
     assert record.image == record.path == record.patient == f"synthetic/4-000007-grade{record.grade}"
     assert record.split == "" and record.eye in ("left", "right")
-    drawn = draw_record(record, 64)
+    drawn = draw_named(record.path, 64)
     assert drawn.grade == record.grade
-    np.testing.assert_array_equal(drawn.image, draw_record(Record(record.image, "", None, ""), 64).image)
-    assert draw_record(dataset.records[8], 64).image.shape != drawn.image.shape
+    np.testing.assert_array_equal(drawn.image, draw_named(record.image, 64).image)
+    assert draw_named(dataset.records[8].path, 64).image.shape != drawn.image.shape
 
 
 def test_disc_lies_to_the_right_in_a_right_eye():
@@ -176,5 +175,5 @@ def test_dataset_and_records_refuse():
         synthetic_dataset(0)
     with pytest.raises(ValueError, match="`seed` must be .* Received: seed=-3"):
         synthetic_dataset(1, seed=-3)
-    with pytest.raises(ValueError, match="`record` must be named .* Received: record.image=IDRiD_001.jpg"):
-        draw_record(Record("IDRiD_001.jpg", "", 0, ""))
+    with pytest.raises(ValueError, match="`name` must be like .* Received: name=IDRiD_001.jpg"):
+        draw_named("IDRiD_001.jpg")

@@ -11,8 +11,7 @@ import tensorflow as tf
 from prepared_folders import noise_images, write_prepared
 
 from dr_keras.data.augmentation import AugmentationConfig
-from dr_keras.data.pipeline import SamplingConfig
-from dr_keras.data.sampling import class_weights
+from dr_keras.data.sampling import SamplingConfig, class_weights
 from dr_keras.data.shards import color_statistics
 from dr_keras.errors import InputError
 from dr_keras.grades import score_to_grade

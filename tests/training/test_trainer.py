@@ -24,10 +24,11 @@ def linear_network(weights, bias):
     return network
 
 
-def linear_trainer(optimizer, loss="mse", l2=0.0, weights=(0.5, -0.25, 1.0), bias=0.1):
+def linear_trainer(optimizer, loss="mse", l2=0.0, weights=(0.5, -0.25, 1.0), bias=0.1, clip_norm=0.0):
     network = linear_network(weights, bias)
     grader = build_grader(network, 8, MEAN, SD)
-    return Trainer(grader, FundusAugmentation(8, 6, STILL), optimizer, loss, l2, tf.distribute.get_strategy())
+    augmentation = FundusAugmentation(8, 6, STILL)
+    return Trainer(grader, augmentation, optimizer, loss, l2, tf.distribute.get_strategy(), clip_norm)
 
 
 def batch_of(count=4, seed=0):
@@ -86,6 +87,19 @@ def test_two_steps_of_nesterov_momentum_by_hand():
         found_w, found_b = trainer.grader.get_weights()
         np.testing.assert_allclose(found_w[:, 0], weights, rtol=1e-5)
         np.testing.assert_allclose(found_b, [bias], rtol=1e-5)
+
+
+def test_long_gradient_is_shortened_and_a_short_one_is_not():
+    batch = batch_of()
+    x, error = features_of(batch), errors_of(batch)
+    gradient = np.append(2 * (error[:, None] * x).mean(axis=0), 2 * error.mean())
+    norm = np.linalg.norm(gradient)
+    for clip_norm, expected in ((norm / 4, gradient / 4), (2 * norm, gradient), (0.0, gradient)):
+        trainer = linear_trainer(keras.optimizers.SGD(0.1, momentum=0.0), clip_norm=clip_norm)
+        trainer.train_step(batch)
+        weights, bias = trainer.grader.get_weights()
+        moved = np.append(weights[:, 0] - [0.5, -0.25, 1.0], bias - 0.1)
+        np.testing.assert_allclose(moved, -0.1 * expected, rtol=1e-4)
 
 
 def test_first_step_of_adam_by_hand():

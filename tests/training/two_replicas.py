@@ -21,7 +21,7 @@ from dr_keras.training.fit import Fit, Hooks, Interrupted
 
 # Two epochs of three steps.
 SGD = TrainingConfig(
-    image_size=128, width=0.1, epochs=2, batch_size=8, learning_rate=0.003, loss="mse", seed=2
+    image_size=128, width=0.1, epochs=2, batch_size=8, learning_rate=0.003, clip_norm=0.5, loss="mse", seed=2
 )
 ADAM = dataclasses.replace(SGD, optimizer="adam", learning_rate=0.0003, loss="huber")
 

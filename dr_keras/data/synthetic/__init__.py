@@ -88,7 +88,7 @@ def synthetic_dataset(num_images, seed=0):
         seed: whole number of at least 0; another seed gives other eyes.
 
     Returns:
-        A `FundusDataset` whose records `draw_record` draws.
+        A `FundusDataset` whose records `draw_named` draws.
 
     Raises:
         ValueError: for arguments out of range.
@@ -104,24 +104,22 @@ def synthetic_dataset(num_images, seed=0):
     return FundusDataset("synthetic", "", tuple(records))
 
 
-def draw_record(record, size=512):
-    """Draws the photograph that a record of `synthetic_dataset` names.
+def draw_named(name, size=512):
+    """Draws the photograph that a name of `synthetic_dataset` stands for.
 
     Args:
-        record: `Record`; its image name alone says what is drawn.
+        name: image name or path of a record.
         size: height in pixels, at least 32.
 
     Returns:
         A `SyntheticFundus`.
 
     Raises:
-        ValueError: if the record isn't one of `synthetic_dataset`, or `size` is out of range.
+        ValueError: if the name isn't one of `synthetic_dataset`, or `size` is out of range.
     """
-    match = _NAME.fullmatch(record.image)
+    match = _NAME.fullmatch(name)
     if match is None:
-        raise ValueError(
-            "`record` must be named like synthetic/0-000000-grade0. Received: record.image=" + record.image
-        )
+        raise ValueError(f"`name` must be like synthetic/0-000000-grade0. Received: name={name}")
     seed, index, grade = map(int, match.groups())
     return draw_fundus((seed, index), grade, size)
 
