@@ -46,6 +46,23 @@ def define_model_flag(required=True):
         flags.mark_flag_as_required("model")
 
 
+def define_models_flag():
+    """--model, to read, once or several times."""
+    flags.DEFINE_multi_string(
+        "model", None, "Run folder or .keras file to read; may be given again.", required=True
+    )
+
+
+def check_models():
+    """Raises `InputError` unless every --model names a model, and none twice."""
+    from dr_keras.training import run_folder
+
+    for path in flags.FLAGS.model:
+        run_folder.find_models(path)
+    if len(set(flags.FLAGS.model)) < len(flags.FLAGS.model):
+        raise InputError(f"--model={flags.FLAGS.model[-1]}: named twice; expected different models")
+
+
 def define_output_dir(what):
     """--output_dir, to write."""
     flags.DEFINE_string(

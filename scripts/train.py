@@ -42,6 +42,7 @@ flags.DEFINE_enum(
 )
 cli_flags.numbers("learning_rate_drops", (150, 220), "Epochs of --schedule=step.", int, low=0)
 flags.DEFINE_float("momentum", 0.9, "Of sgd.", 0.0, 1.0)
+flags.DEFINE_float("clip_norm", 3.0, "Largest norm of a step's gradient; 0: no limit, as in the paper.", 0.0)
 flags.DEFINE_float("l2", 0.0005, "Factor on the sum of squared kernels.", lower_bound=0.0)
 flags.DEFINE_enum("loss", "mse", ("mse", "mae", "huber"), "On the grade 0-4.")
 flags.DEFINE_enum(
@@ -109,6 +110,7 @@ def main(argv):
     run_dir = FLAGS.run_dir or _default_run_dir()
     run_folder.claim_run_dir(run_dir, cli_flags.flagfile_text("train.py", leave_out=("run_dir", "cache_dir")))
     from dr_keras.evaluation import figures, report
+    from dr_keras.explain.tensorboard import MapImages
     from dr_keras.training import devices, fit, interrupt, progress, stages, tensorboard
 
     strategy = devices.choose_strategy(FLAGS.strategy)
@@ -117,10 +119,15 @@ def main(argv):
     print(f"{run_dir}: precision {configs[0].precision}, {strategy.num_replicas_in_sync} device(s)")
     bar = progress.ProgressBar()
     plan = stages.SplitPlan(FLAGS.folds, FLAGS.validation_fraction, FLAGS.seed)
+
+    def callbacks(running):
+        maps = [MapImages.of_fit(running)] if FLAGS.head == "gap" else []
+        return [tensorboard.TensorBoard(running, figures.confusion_image), *maps]
+
     with interrupt.StopRequest() as stop:
         hooks = fit.Hooks(
             report=report.report_writer(cli_flags.parsed("thresholds"), FLAGS.seed),
-            callbacks=lambda running: [tensorboard.TensorBoard(running, figures.confusion_image)],
+            callbacks=callbacks,
             on_step=bar,
             should_stop=stop,
         )
@@ -141,7 +148,7 @@ def main(argv):
 
 def _configs(precision):
     from dr_keras.data.augmentation import AugmentationConfig
-    from dr_keras.data.pipeline import SamplingConfig
+    from dr_keras.data.sampling import SamplingConfig
     from dr_keras.training.config import TrainingConfig
 
     sizes = [int(size) for size in FLAGS.image_sizes or [FLAGS.image_size]]
@@ -150,7 +157,7 @@ def _configs(precision):
         for name in ("epochs", "learning_rate", "color_sigma")
     }
     same = ("architecture", "head", "untied_biases", "width", "batch_size", "optimizer", "schedule")
-    same += ("momentum", "l2", "loss", "seed")
+    same += ("momentum", "clip_norm", "l2", "loss", "seed")
     config = TrainingConfig(
         **{name: FLAGS[name].value for name in same},
         learning_rate_drops=cli_flags.parsed("learning_rate_drops", int),

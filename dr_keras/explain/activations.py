@@ -1,0 +1,111 @@
+"""A network's inner activations: finding a layer, what comes before it, and where its cells lie."""
+
+import keras
+
+from dr_keras.errors import InputError
+from dr_keras.explain.geometry import Grid
+
+_ACTIVATIONS = (keras.layers.LeakyReLU, keras.layers.ReLU, keras.layers.Activation)
+
+
+def network_and_front(model):
+    """Splits a model into the layers that take pixels and the network that follows.
+
+    Args:
+        model: a grader (`build_grader`), or a network alone.
+
+    Returns:
+        (network, front): `front` maps a batch of images to the network's input; without such layers
+        it returns what it is given.
+    """
+    network = next((layer for layer in model.layers if isinstance(layer, keras.Model)), model)
+    before = [] if network is model else model.layers[1 : model.layers.index(network)]
+
+    def front(images):
+        for layer in before:
+            images = layer(images)
+        return images
+
+    return network, front
+
+
+def last_activation(network):
+    """Name of the last activation that has positions: the usual place of a Grad-CAM."""
+    names = [
+        layer.name
+        for layer in network.layers
+        if isinstance(layer, _ACTIVATIONS) and len(layer.output.shape) == 4
+    ]
+    if not names:
+        raise InputError(f"model {network.name!r}: no activation has positions to draw a map of")
+    return names[-1]
+
+
+def layer_output(network, name):
+    """Returns the output (batch, height, width, channels) of a layer.
+
+    Raises:
+        InputError: if there is no such layer, or its output has no positions.
+    """
+    with_positions = [layer.name for layer in network.layers[1:] if len(layer.output.shape) == 4]
+    if name not in with_positions:
+        raise InputError(
+            f"--layer={name}: expected a layer of {network.name!r} whose output has positions: "
+            f"{', '.join(with_positions)}"
+        )
+    return network.get_layer(name).output
+
+
+def cell_grid(model, tensor=None, size=1, stride=1):
+    """Where the cells of a layer's output lie in the stored image: the centres of their receptive fields.
+
+    Padding and valid pooling shift these centres, so a map isn't simply stretched over the image.
+
+    Args:
+        model: grader or network.
+        tensor: output of one of the network's layers; None for its input.
+        size, stride: of windows that are moved over that output; 1 for the cells themselves.
+
+    Returns:
+        A `Grid`.
+    """
+    network, _ = network_and_front(model)
+    made_by = {id(layer.output): layer for layer in network.layers}
+    steps, offsets = [stride, stride], [(size - 1) / 2, (size - 1) / 2]
+    tensor = network.inputs[0] if tensor is None else tensor
+    while tensor is not network.inputs[0]:
+        layer = made_by[id(tensor)]
+        tensor = _input_with_positions(layer)
+        for axis in (0, 1):
+            factor, shift = _cell_in_input(layer, axis, tensor.shape[axis + 1])
+            steps[axis], offsets[axis] = steps[axis] * factor, offsets[axis] * factor + shift
+    image_size, (height, width) = model.input_shape[1], network.input_shape[1:3]
+    top, left = (image_size - height) // 2, (image_size - width) // 2
+    offset = (offsets[0] + top + 0.5, offsets[1] + left + 0.5)
+    return Grid(offset, (float(steps[0]), float(steps[1])), (top, left, height, width), image_size)
+
+
+def _input_with_positions(layer):
+    """The input that a layer's cells correspond to: of several (a sum, a gate), one of the output's size."""
+    inputs = layer.input if isinstance(layer.input, list) else [layer.input]
+    if len(inputs) == 1:
+        return inputs[0]
+    return next(tensor for tensor in inputs if tuple(tensor.shape[1:3]) == tuple(layer.output.shape[1:3]))
+
+
+def _cell_in_input(layer, axis, length):
+    """Factor and shift: the centre of a layer's output cell i is at `factor * i + shift` of its input."""
+    if isinstance(layer, keras.layers.ZeroPadding2D):
+        return 1, -layer.padding[axis][0]
+    kernel = getattr(layer, "pool_size", None) or getattr(layer, "kernel_size", None)
+    if kernel is None:
+        if layer.output.shape[axis + 1] != length:
+            raise InputError(f"layer {layer.name!r}: no rule says where its cells lie")
+        return 1, 0
+    size = kernel[axis] if isinstance(kernel, tuple) else kernel
+    stride = layer.strides[axis] if isinstance(layer.strides, tuple) else layer.strides
+    extent = (size - 1) * getattr(layer, "dilation_rate", (1, 1))[axis] + 1
+    before = 0
+    if layer.padding == "same":  # TensorFlow's rule; the smaller half comes first
+        before = max((-(-length // stride) - 1) * stride + extent - length, 0) // 2
+    return stride, (extent - 1) / 2 - before

@@ -1,0 +1,178 @@
+"""From photographs to explanations: prepared, mapped by one or several models, laid over the photograph."""
+
+import collections
+import concurrent.futures
+import dataclasses
+
+import cv2
+import numpy as np
+
+from dr_keras.data import decoding, preparation, synthetic
+from dr_keras.data.fundus import FieldOfView
+from dr_keras.errors import InputError
+from dr_keras.explain.geometry import Grid, place
+from dr_keras.explain.gradcam import grad_cam, grad_cam_grid
+from dr_keras.explain.occlusion import occlusion_grid, occlusion_map
+from dr_keras.explain.ram import ram_grid, regression_activation_map
+
+_METHODS = {
+    "ram": (regression_activation_map, ram_grid),
+    "gradcam": (grad_cam, grad_cam_grid),
+    "occlusion": (occlusion_map, occlusion_grid),
+}
+METHODS = tuple(_METHODS)
+
+
+@dataclasses.dataclass(frozen=True)
+class Explanation:
+    """A photograph with its score and what each region adds to it.
+
+    Attributes:
+        image: uint8 (height, width, 3), RGB: the photograph, reduced.
+        field_of_view: `FieldOfView` in that frame.
+        heat: float32 (height, width), signed: the mean over the models of their maps, in grade units,
+            0 outside the field of view and what the networks see.
+        score: mean over the models, in grade units; `scores`: that of each model.
+        maps: raw float32 (rows, columns) of each model; `grids`: where their cells lie.
+        energy_outside: share of the map's absolute values outside the field of view, which `heat` drops.
+    """
+
+    image: np.ndarray
+    field_of_view: FieldOfView
+    heat: np.ndarray
+    score: float
+    scores: tuple[float, ...]
+    maps: tuple[np.ndarray, ...]
+    grids: tuple[Grid, ...]
+    energy_outside: float
+
+
+class Explainer:
+    """Explains photographs with one model, or with several of different sizes (P2 section 4.5.2).
+
+    Args:
+        models: list of lists of graders. The maps of an inner list (a run's folds; one size and
+            architecture) are averaged cell by cell, those of the outer list in the photograph's frame.
+        method: one of `METHODS`.
+        max_side: longer side of the frame, in pixels; smaller photographs keep their size.
+        batch_size: photographs in a batch.
+        **options: of the method, such as `layer`.
+
+    Raises:
+        InputError: if the method or its options don't fit a model.
+    """
+
+    def __init__(self, models, method="ram", max_side=1024, batch_size=8, **options):
+        if method not in METHODS:
+            raise ValueError(f"`method` must be one of {METHODS}. Received: method={method!r}")
+        compute, grid_of = _METHODS[method]
+        self._compute = lambda grader, images: compute(grader, images, **options)
+        self._models = models
+        self._max_side = max_side
+        self._batch_size = batch_size
+        self.grids = tuple(grid_of(graders[0], **options) for graders in models)
+
+    def __call__(self, paths, progress=None):
+        """Explains photographs.
+
+        Args:
+            paths: files, or names of synthetic photographs.
+            progress: wraps the paths as `tqdm.tqdm` does, called with `total`.
+
+        Yields:
+            (path, `Explanation`, "") of each in order, or (path, None, why it can't be read).
+        """
+        results = self._explain_files(paths)
+        yield from progress(results, total=len(paths)) if progress else results
+
+    def _explain_files(self, paths):
+        sizes = {grid.image_size for grid in self.grids}
+        for batch in load_photographs(paths, sizes, self._max_side, self._batch_size):
+            explained = iter(
+                self.explain([photograph for _, photograph, _ in batch if photograph is not None])
+            )
+            for path, photograph, reason in batch:
+                yield path, None if photograph is None else next(explained), reason
+
+    def explain(self, photographs):
+        """Explains one batch of loaded photographs: list of `Photograph` -> list of `Explanation`."""
+        if not photographs:
+            return []
+        scores, maps = [], []
+        for graders, grid in zip(self._models, self.grids, strict=True):
+            images = np.stack([photograph.prepared[grid.image_size].pixels for photograph in photographs])
+            results = [self._compute(grader, images) for grader in graders]
+            scores.append(np.mean([result[0] for result in results], axis=0))
+            maps.append(np.mean([result[1] for result in results], axis=0))
+        return [
+            self._fuse(photograph, [row[index] for row in scores], [row[index] for row in maps])
+            for index, photograph in enumerate(photographs)
+        ]
+
+    def _fuse(self, photograph, scores, maps):
+        height, width = photograph.image.shape[:2]
+        heats, views = [], []
+        for cells, grid in zip(maps, self.grids, strict=True):
+            view = photograph.prepared[grid.image_size].field_of_view
+            views.append(view.scaled(height / view.image_height, height, width))
+            heats.append(place(cells, grid, views[-1], height, width))
+        heat, inside = np.mean(heats, axis=0), views[-1].mask()
+        energy = np.abs(heat)
+        return Explanation(
+            image=photograph.image,
+            field_of_view=views[-1],
+            heat=np.where(inside, heat, np.float32(0)),
+            score=float(np.mean(scores)),
+            scores=tuple(float(score) for score in scores),
+            maps=tuple(maps),
+            grids=self.grids,
+            energy_outside=float(energy[~inside].sum() / max(energy.sum(), 1e-12)),
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class Photograph:
+    """A photograph in memory: uint8 (height, width, 3), RGB, and a `PreparedImage` for each size."""
+
+    image: np.ndarray
+    prepared: dict[int, preparation.PreparedImage]
+
+
+def load_photographs(paths, sizes, max_side=1024, batch_size=8):
+    """Reads and prepares photographs, each batch while the one before it is in use.
+
+    Args:
+        paths: files, or names of synthetic photographs.
+        sizes: image sizes to prepare, in pixels.
+        max_side, batch_size: see `Explainer`.
+
+    Yields:
+        Lists of (path, `Photograph` or None, why it can't be read or "").
+    """
+    batches = [paths[start : start + batch_size] for start in range(0, len(paths), batch_size)]
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        ahead = collections.deque()
+        for batch in batches:
+            ahead.append([(path, pool.submit(_load, path, sizes, max_side)) for path in batch])
+            if len(ahead) > 1:
+                yield [(path, *future.result()) for path, future in ahead.popleft()]
+        while ahead:
+            yield [(path, *future.result()) for path, future in ahead.popleft()]
+
+
+def _load(path, sizes, max_side):
+    try:
+        prepared = {size: preparation.prepare_image(path, size) for size in sizes}
+        return Photograph(_read_frame(str(path), max_side), prepared), ""
+    except InputError as error:
+        return None, str(error).removeprefix(f"{path}: ")
+
+
+def _read_frame(path, max_side):
+    if path.startswith(preparation.SYNTHETIC_ROOT):
+        return synthetic.draw_named(path, max_side).image
+    image = decoding.read_image(path, max_side)
+    scale = max_side / max(image.shape[:2])
+    if scale >= 1:
+        return image
+    return cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)

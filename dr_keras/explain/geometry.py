@@ -1,0 +1,67 @@
+"""Where a map's cells lie: in the square image that a network takes, and in the photograph."""
+
+import dataclasses
+
+import numpy as np
+
+_LOBES = 3  # of the Lanczos kernel, the usual number
+
+
+@dataclasses.dataclass(frozen=True)
+class Grid:
+    """The cells of a map, in pixels of the stored square image; all pairs are (vertical, horizontal).
+
+    Attributes:
+        offset: position of the centre of cell (0, 0); the first pixel's centre is at 0.5.
+        step: distance between the centres of neighbouring cells.
+        window: (top, left, height, width) of the part of the image that the network sees.
+        image_size: side of the image.
+    """
+
+    offset: tuple[float, float]
+    step: tuple[float, float]
+    window: tuple[int, int, int, int]
+    image_size: int
+
+
+def place(cells, grid, field_of_view, height, width):
+    """Lays a map over a photograph, undoing the crop and the resize (P2 section 4.5.2: Lanczos).
+
+    Beyond the outermost centres a cell's value goes on; what the network doesn't see is 0.
+
+    Args:
+        cells: float array (rows, columns), a map.
+        grid: its `Grid`.
+        field_of_view: `FieldOfView` in the frame that is wanted: the photograph's, at any size.
+        height, width: size of that frame, in pixels.
+
+    Returns:
+        float32 (height, width), in the map's units.
+    """
+    scale = 2 * field_of_view.radius / grid.image_size  # frame pixels per pixel of the square
+    corner = (field_of_view.center_y - field_of_view.radius, field_of_view.center_x - field_of_view.radius)
+    rows, columns = (
+        _resampling(
+            (np.arange(length) + 0.5 - corner[axis]) / scale,
+            grid.offset[axis],
+            grid.step[axis],
+            grid.window[axis],
+            grid.window[axis + 2],
+            np.shape(cells)[axis],
+        )
+        for axis, length in enumerate((height, width))
+    )
+    return rows @ np.asarray(cells, "float32") @ columns.T
+
+
+def _resampling(positions, offset, step, start, extent, num_cells):
+    """Lanczos interpolation along one axis: a matrix (positions, cells) whose rows sum to 1 or are 0."""
+    at = (positions - offset) / step
+    taps = np.floor(at).astype(int)[:, None] + np.arange(1 - _LOBES, 1 + _LOBES)
+    distance = at[:, None] - taps
+    weights = np.sinc(distance) * np.sinc(distance / _LOBES)
+    weights /= weights.sum(axis=1, keepdims=True)
+    weights *= ((positions >= start) & (positions < start + extent))[:, None]
+    matrix = np.zeros((len(positions), num_cells), "float32")
+    np.add.at(matrix, (np.arange(len(positions))[:, None], np.clip(taps, 0, num_cells - 1)), weights)
+    return matrix

@@ -1,0 +1,62 @@
+"""Grad-CAM for regression: a signed map at any layer, for networks that have no global average pooling."""
+
+import functools
+
+import keras
+import tensorflow as tf
+
+from dr_keras.explain.activations import cell_grid, last_activation, layer_output, network_and_front
+from dr_keras.training.inference import alike
+
+_KEPT = 16  # models whose compiled maps are kept
+
+
+def grad_cam(model, images, layer=None):
+    """Computes scores and signed Grad-CAM maps (Selvaraju et al. 2017) of the score itself.
+
+    Each channel is weighted with the sum of the score's gradient over positions. The negative part
+    stays, since a regression score can also be lowered; for a network with global average pooling,
+    the map of its last activation is the regression activation map.
+
+    Args:
+        model: a grader, or a network alone.
+        images: (batch, height, width, 3) of the model's input size, RGB, 0-255, any dtype.
+        layer: name of a layer of the network; None takes its last activation that has positions.
+
+    Returns:
+        scores: float32 (batch,), in grade units.
+        maps: float32 (batch, rows, columns), in grade units to first order; see `grad_cam_grid`.
+
+    Raises:
+        InputError: if there is no such layer, or its output has no positions.
+    """
+    scores, maps = _compiled(model, layer)(tf.cast(images, tf.float32))
+    return scores.numpy(), maps.numpy()
+
+
+def grad_cam_grid(model, layer=None):
+    """Returns the `Grid` of the maps; arguments and errors as for `grad_cam`."""
+    return cell_grid(model, _output(network_and_front(model)[0], layer))
+
+
+def _output(network, layer):
+    return layer_output(network, layer or last_activation(network))
+
+
+@functools.lru_cache(_KEPT)
+def _compiled(model, layer):
+    network, front = network_and_front(model)
+    body = keras.Model(network.inputs, [_output(network, layer), network.output])
+
+    @tf.function(input_signature=[tf.TensorSpec((None, *model.input_shape[1:]), tf.float32)])
+    def step(images):
+        windows = front(images)
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(windows)
+            activations, scores = body(windows, training=False)
+            total = tf.reduce_sum(scores)
+        gradients = tf.cast(tape.gradient(total, activations), tf.float32)
+        weights = tf.reduce_sum(gradients, axis=(1, 2), keepdims=True)
+        return scores[:, 0], tf.reduce_sum(weights * tf.cast(activations, tf.float32), axis=-1)
+
+    return alike(step.get_concrete_function())

@@ -1,0 +1,115 @@
+"""The occlusion test (P1 section 3.3): how much of the score is lost when a window of the input is hidden."""
+
+import functools
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from dr_keras.errors import InputError
+from dr_keras.explain.activations import cell_grid, layer_output, network_and_front
+
+_KEPT = 16  # models whose compiled maps are kept
+_CHUNK_ELEMENTS = 1 << 24  # activations that are masked at once: 64 MiB of float32
+
+
+def occlusion_map(model, images, window=None, stride=None, layer=None):
+    """Computes scores and by how much each falls when a window is set to zero across all channels.
+
+    The network up to the layer runs once; all windows of an image go through the rest in chunks.
+
+    Args:
+        model: a grader, or a network alone.
+        images: (batch, height, width, 3) of the model's input size, RGB, 0-255, any dtype.
+        window, stride: side of the window and its steps, in cells of the layer; default 1 and 1. In
+            the network's input they are pixels, and default to an eighth and a sixteenth of its side.
+        layer: name of a layer of the network; None hides parts of the network's input, where zero is
+            the training set's mean colour.
+
+    Returns:
+        scores: float32 (batch,), in grade units.
+        drops: float32 (batch, rows, columns): score less that without the window; see `occlusion_grid`.
+
+    Raises:
+        InputError: if there is no such layer or the rest can't run from it alone, or the window is
+            larger than its output.
+    """
+    run = _compiled(model, layer, *_window(model, window, stride, layer))
+    scores, drops = run(tf.cast(images, tf.float32))
+    return scores.numpy(), drops.numpy()
+
+
+def occlusion_grid(model, window=None, stride=None, layer=None):
+    """Returns the `Grid` of the windows' centres; arguments and errors as for `occlusion_map`."""
+    window, stride = _window(model, window, stride, layer)
+    return cell_grid(model, _tensor(network_and_front(model)[0], layer), window, stride)
+
+
+def _tensor(network, layer):
+    return network.inputs[0] if layer is None else layer_output(network, layer)
+
+
+def _window(model, window, stride, layer):
+    network, _ = network_and_front(model)
+    side = min(_tensor(network, layer).shape[1:3])
+    window = window or (max(1, side // 8) if layer is None else 1)
+    stride = stride or (max(1, side // 16) if layer is None else 1)
+    if not 1 <= window <= side or stride < 1:
+        raise InputError(
+            f"--window={window}, --stride={stride}: expected a window from 1 to {side}, a positive stride, "
+            f"in cells of {layer or 'the input'} of {network.name!r}"
+        )
+    return window, stride
+
+
+@functools.lru_cache(_KEPT)
+def _compiled(model, layer, window, stride):
+    network, front = network_and_front(model)
+    tensor = _tensor(network, layer)
+    trunk = None if layer is None else keras.Model(network.inputs, tensor)
+    head = network if layer is None else _rest(network, tensor, layer)
+    (rows, columns), shape = _visible(tensor.shape[1:3], window, stride)
+    chunk = max(2, _CHUNK_ELEMENTS // int(np.prod(tensor.shape[1:])))
+    chunks = [slice(start, start + chunk) for start in range(0, len(rows), chunk)]
+
+    def scores_of(activations):
+        parts = []
+        for part in chunks:
+            visible = tf.maximum(rows[part, :, None, None], columns[part, None, :, None])
+            parts.append(head(activations * tf.cast(visible, activations.dtype), training=False)[:, 0])
+        return tf.concat(parts, axis=0)
+
+    @tf.function(input_signature=[tf.TensorSpec((None, *model.input_shape[1:]), tf.float32)])
+    def step(images):
+        activations = front(images) if trunk is None else trunk(front(images), training=False)
+        scores = tf.map_fn(scores_of, activations, fn_output_signature=tf.float32)
+        whole, hidden = scores[:, 0], scores[:, 1:]
+        return whole, tf.reshape(whole[:, None] - hidden, (-1, *shape))
+
+    return step.get_concrete_function()
+
+
+def _rest(network, tensor, layer):
+    try:
+        return keras.Model(tensor, network.output)
+    except ValueError:
+        raise InputError(
+            f"--layer={layer}: the rest of {network.name!r} doesn't run from this layer alone"
+        ) from None
+
+
+def _visible(sides, window, stride):
+    """What stays visible, first of the whole, then of each position: a cell whose row or column does.
+
+    Returns:
+        float32 (1 + positions, height) and (1 + positions, width): 0 in the window's rows and columns;
+        and the (rows, columns) of positions.
+    """
+    visible = []
+    for side in sides:
+        starts = np.arange(0, side - window + 1, stride)[:, None]
+        cells = np.arange(side)
+        visible.append(((cells < starts) | (cells >= starts + window)).astype("float32"))
+    counts = tuple(len(part) for part in visible)
+    per_position = np.repeat(visible[0], counts[1], axis=0), np.tile(visible[1], (counts[0], 1))
+    return [np.concatenate([np.ones((1, part.shape[1]), "float32"), part]) for part in per_position], counts

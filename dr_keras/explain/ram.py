@@ -1,0 +1,81 @@
+"""The regression activation map (P2 section 4.5): what each region adds to the score."""
+
+import functools
+
+import keras
+import tensorflow as tf
+
+from dr_keras.errors import InputError
+from dr_keras.explain.activations import cell_grid, network_and_front
+from dr_keras.training.inference import alike
+
+_KEPT = 16  # models whose compiled maps are kept
+
+
+def regression_activation_map(model, images):
+    """Computes scores and their signed maps, `G(i, j) = sum_k w_k g_k(i, j)` (P2 section 4.5.1).
+
+    `g` is the activation that the global average pooling takes and `w` the weights of the score, so
+    that the mean of a map plus the score's bias is the score. Nothing is clipped or scaled. Compiled
+    once for a model; any batch size.
+
+    Args:
+        model: a grader, or a network alone, that ends in global average pooling and one linear unit.
+        images: (batch, height, width, 3) of the model's input size, RGB, 0-255, any dtype; what a
+            network alone takes is standardised.
+
+    Returns:
+        scores: float32 (batch,), in grade units.
+        maps: float32 (batch, rows, columns), in grade units; where the cells lie: `ram_grid`.
+
+    Raises:
+        InputError: if the model ends in another way.
+    """
+    scores, maps = _compiled(model)(tf.cast(images, tf.float32))
+    return scores.numpy(), maps.numpy()
+
+
+def ram_grid(model):
+    """Returns the `Grid` of the model's maps; errors as for `regression_activation_map`."""
+    return cell_grid(model, _pooled_and_score(network_and_front(model)[0])[0])
+
+
+def score_bias(model):
+    """The score of an image whose map is 0: the bias of the linear unit, in grade units."""
+    return float(_pooled_and_score(network_and_front(model)[0])[1].bias.numpy()[0])
+
+
+@functools.lru_cache(_KEPT)
+def _compiled(model):
+    network, front = network_and_front(model)
+    pooled, score = _pooled_and_score(network)
+    body = keras.Model(network.inputs, [pooled, network.output])
+
+    @tf.function(input_signature=[tf.TensorSpec((None, *model.input_shape[1:]), tf.float32)])
+    def step(images):
+        activations, scores = body(front(images), training=False)
+        maps = tf.tensordot(tf.cast(activations, tf.float32), tf.cast(score.kernel, tf.float32), 1)
+        return scores[:, 0], maps[..., 0]
+
+    return alike(step.get_concrete_function())
+
+
+def _pooled_and_score(network):
+    """The tensor that global average pooling takes, and the linear layer behind it."""
+    made_by = {id(layer.output): layer for layer in network.layers}
+    score = made_by[id(network.output)]
+    pooling = score
+    if (
+        isinstance(score, keras.layers.Dense)
+        and score.units == 1
+        and score.activation is keras.activations.linear
+    ):
+        pooling = made_by[id(score.input)]
+        while isinstance(pooling, keras.layers.Dropout):
+            pooling = made_by[id(pooling.input)]
+    if not isinstance(pooling, keras.layers.GlobalAveragePooling2D):
+        raise InputError(
+            f"--method=ram: model {network.name!r} doesn't end in global average pooling and a linear unit; "
+            "expected --method=gradcam or --method=occlusion"
+        )
+    return pooling.input, score

@@ -1,0 +1,149 @@
+"""What explanations leave on disk: pictures, raw values, contact sheets, and a table of them all."""
+
+import collections
+import csv
+from pathlib import Path, PurePath
+
+import cv2
+import numpy as np
+
+from dr_keras import files
+from dr_keras.explain.contact_sheet import ContactSheet
+from dr_keras.explain.overlay import overlay
+from dr_keras.grades import DEFAULT_THRESHOLDS, score_to_grade
+
+TABLE = "maps.csv"
+COLUMNS = (
+    "image",
+    "map",
+    "label",
+    "score",
+    "grade",
+    "energy_outside",
+    "error",
+)  # the models' scores in between
+SHEETS = {
+    "contact_sheet": "Photographs and maps by predicted grade",
+    "contact_sheet_right": "Rightly graded photographs and their maps",
+    "contact_sheet_under_graded": "Under-graded photographs and their maps",
+    "contact_sheet_over_graded": "Over-graded photographs and their maps",
+}
+
+
+def write_explanations(
+    output_dir, results, names, model_names, labels=None, limit=4.0, thresholds=DEFAULT_THRESHOLDS
+):
+    """Writes of each photograph `NAME.png` (see `overlay`) and `NAME.npz` (see `save_map`); then the rest.
+
+    That is: `maps.csv` (image, map, label, score, the score of each model, grade, energy_outside, error) and
+    contact sheets: one by predicted grade or, where true grades are known, one of the rightly graded and one
+    of the under-graded photographs.
+
+    Args:
+        output_dir: folder, made if it isn't there.
+        results: iterable of (path, `Explanation` or None, reason), as an `Explainer` yields.
+        names: dict of path to name, of its files; see `distinct_names`.
+        model_names: a name for each model, for the table's columns.
+        labels: dict of path to true grade.
+        limit: grade units at which the colours end; see `overlay.LIMITS`.
+        thresholds: four cuts from score to grade.
+
+    Returns:
+        The number of photographs that couldn't be explained; the table has the reasons.
+    """
+    output_dir, labels, failed = Path(output_dir), labels or {}, 0
+    group = "True grade" if labels else "Predicted grade"
+    sheets = {name: ContactSheet(title, group, limit) for name, title in SHEETS.items()}
+    of_models = [f"score_{name}" for name in model_names]
+    columns = [*COLUMNS[:4], *of_models, *COLUMNS[4:]]
+    with files.atomic_path(output_dir / TABLE) as part, open(part, "w", encoding="utf-8", newline="") as file:
+        table = csv.DictWriter(file, columns, restval="", lineterminator="\n")
+        table.writeheader()
+        for path, explanation, reason in results:
+            if not reason and not np.isfinite(explanation.score):
+                reason = "the model's score isn't a number"
+            label = labels.get(path)
+            row = {"image": path, "label": label, "error": reason}
+            if not reason:
+                row |= _values(explanation, thresholds) | {"map": names[path]}
+                row |= dict(zip(of_models, explanation.scores, strict=True))
+                picture = overlay(explanation, PurePath(path).name, label, limit, thresholds)
+                write_png(output_dir / f"{names[path]}.png", picture)
+                save_map(output_dir / f"{names[path]}.npz", explanation)
+                _add_to_sheet(sheets, explanation, names[path], row["grade"], label)
+            failed += bool(reason)
+            table.writerow(row)
+    for name, sheet in sheets.items():
+        if len(sheet):
+            write_png(output_dir / f"{name}.png", sheet.draw())
+    return failed
+
+
+def _values(explanation, thresholds):
+    return {
+        "score": explanation.score,
+        "grade": int(score_to_grade(explanation.score, thresholds)),
+        "energy_outside": explanation.energy_outside,
+    }
+
+
+def _add_to_sheet(sheets, explanation, name, grade, label):
+    verdict = ""
+    if label is not None:
+        verdict = "_right" if grade == label else "_under_graded" if grade < label else "_over_graded"
+    shown = grade if label is None else label
+    sheets[f"contact_sheet{verdict}"].add(explanation, name, shown, f", grade {grade}")
+
+
+def save_map(path, explanation):
+    """Writes an explanation's values, nothing scaled, as a compressed `.npz`.
+
+    `heat` (height, width) in the photograph's frame, `field_of_view` (center_y, center_x, radius) in its
+    pixels, `score`, `scores` (models,), `energy_outside`; of model k `map_k` (rows, columns) and, in pixels
+    of the square image, `offset` (models, 2), `step` (models, 2), `window` (models, 4), `image_size`
+    (models,), see `geometry.Grid`.
+    """
+    view, grids = explanation.field_of_view, explanation.grids
+    arrays = {f"map_{number}": cells for number, cells in enumerate(explanation.maps)}
+    for name in ("offset", "step", "window", "image_size"):
+        arrays[name] = np.array([getattr(grid, name) for grid in grids])
+    arrays["field_of_view"] = np.array([view.center_y, view.center_x, view.radius])
+    for name in ("heat", "score", "scores", "energy_outside"):
+        arrays[name] = np.asarray(getattr(explanation, name))
+    with files.atomic_path(path) as temporary, open(temporary, "wb") as file:
+        np.savez_compressed(file, **arrays)
+
+
+def write_png(path, picture):
+    """Writes uint8 (height, width, 3), RGB, as PNG, atomically."""
+    data = cv2.imencode(".png", np.ascontiguousarray(picture[..., ::-1]))[1]
+    with files.atomic_path(path) as temporary:
+        temporary.write_bytes(data.tobytes())
+
+
+def distinct_names(paths):
+    """Names photographs by their files, with as many of the folders above as tell them apart.
+
+    Args:
+        paths: file paths, no two the same.
+
+    Returns:
+        dict of path to a name without suffix, no two alike even where upper and lower case are one.
+    """
+    parts = {path: [*PurePath(path).parent.parts, PurePath(path).stem] for path in paths}
+    depths = dict.fromkeys(paths, 1)
+    while True:
+        names = {path: "_".join(parts[path][-depth:]).lstrip("/_") for path, depth in depths.items()}
+        uses = collections.Counter(name.lower() for name in names.values())
+        alike = [path for path in paths if uses[names[path].lower()] > 1 and depths[path] < len(parts[path])]
+        if not alike:
+            break
+        depths |= {path: depths[path] + 1 for path in alike}
+    taken = set(SHEETS)
+    for path, name in names.items():
+        number = 1
+        while names[path].lower() in taken:  # eye.jpg beside eye.png
+            number += 1
+            names[path] = f"{name}-{number}"
+        taken.add(names[path].lower())
+    return names

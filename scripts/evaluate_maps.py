@@ -1,0 +1,78 @@
+"""Scores the maps of models against experts' lesion masks, beside maps that know nothing.
+
+  python scripts/evaluate_maps.py --model=RUN [--model=RUN ...] --data_dir=IDRID --output_dir=FOLDER
+  python scripts/evaluate_maps.py --model=RUN --output_dir=FOLDER
+
+The masks are those of IDRiD's segmentation part. Most of its photographs are copies of graded ones: they are
+found by their pixels, and each is explained only by networks that never saw it. Without --data_dir the
+photographs and masks are synthetic, of other eyes than those that train.py draws.
+"""
+
+from absl import flags
+
+from dr_keras import cli_flags
+
+cli_flags.define_models_flag()
+flags.DEFINE_string("data_dir", None, "IDRiD's folder, with its segmentation part. Default: synthetic.")
+flags.DEFINE_integer("synthetic_images", 100, "How many to draw without --data_dir.", lower_bound=5)
+cli_flags.define_output_dir("maps.json, maps.png, examples.png, faithfulness.json")
+flags.DEFINE_multi_enum(
+    "method", ["ram"], ("ram", "gradcam", "occlusion"), "Maps to score; may be given again."
+)
+flags.DEFINE_integer(
+    "faithfulness",
+    20,
+    "Photographs of which parts are deleted, inserted and imputed; 0: none.",
+    lower_bound=0,
+)
+cli_flags.define_batch_size(8)
+cli_flags.define_seed()
+FLAGS = flags.FLAGS
+_UNSEEN_EYES = 1  # train.py draws the eyes of seed 0
+_MASKED_SIDE, _DRAWN_SIDE = 1024, 512  # pixels, longer side of the frame in which masks are compared
+
+
+def main(argv):
+    from dr_keras import files
+    from dr_keras.data import layouts, lesion_masks
+    from dr_keras.training import run_folder
+
+    cli_flags.refuse_arguments(argv)
+    cli_flags.check_models()
+    run_folder.check_report_dir(FLAGS.output_dir)
+    if FLAGS.data_dir:
+        photographs = lesion_masks.find_masked_photographs(FLAGS.data_dir)
+        graded = layouts.load_dataset(FLAGS.data_dir, "idrid").records
+    else:
+        photographs = lesion_masks.masked_synthetic_photographs(FLAGS.synthetic_images, _UNSEEN_EYES)
+        graded = []
+    cli_flags.require_tensorflow()
+    from dr_keras.evaluation import grading, map_evaluation, map_faithfulness, map_figures
+
+    models = [grading.GradingModel(path) for path in FLAGS.model]
+    judges, copies = map_evaluation.find_judges(models, photographs, graded)
+    print(
+        f"{len(photographs)} photographs with masks, {copies} of them also among the graded ones; "
+        f"{len(judges)} explained by networks that never saw them"
+    )
+    if not judges:
+        raise cli_flags.InputError(
+            f"--model={FLAGS.model[0]}: trained on all of these photographs; expected a run with --folds"
+        )
+    max_side = _MASKED_SIDE if FLAGS.data_dir else _DRAWN_SIDE
+    result = map_evaluation.evaluate_maps(
+        models, judges, FLAGS.method, max_side, FLAGS.batch_size, FLAGS.seed,
+        cli_flags.progress("explaining"),
+    )  # fmt: skip
+    map_figures.write_maps(FLAGS.output_dir, result, models, judges)
+    print("\n".join(map_evaluation.table(result)))
+    if FLAGS.faithfulness:
+        result = map_faithfulness.evaluate_faithfulness(
+            models, judges, FLAGS.method, FLAGS.faithfulness, FLAGS.seed, cli_flags.progress("deleting")
+        )
+        files.write_json(f"{FLAGS.output_dir}/faithfulness.json", result)
+        print("\n".join(["", *map_faithfulness.table(result)]))
+
+
+if __name__ == "__main__":
+    cli_flags.run(main)

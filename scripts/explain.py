@@ -1,0 +1,117 @@
+"""Shows what leads a model to its score: a signed map over each photograph, its raw values, contact sheets.
+
+  python scripts/explain.py --model=RUN [--model=RUN ...] --output_dir=FOLDER IMAGE_OR_FOLDER ...
+  python scripts/explain.py --model=RUN [--model=RUN ...] --output_dir=FOLDER --data_dir=FOLDER
+
+The maps of several models, a RAM network at 128 px and one at 256, say, are averaged. The second form takes
+graded photographs of a dataset, half rightly graded and half the most under-graded; those that a run knows
+are explained by the networks of its folds that never saw them. Every photograph has a row in maps.csv, a file
+that can't be read its reason. Research use only: no output may guide the care of a patient.
+"""
+
+from absl import flags
+
+from dr_keras import cli_flags
+
+_DATA_FLAGS = ("data_dir", "dataset", "synthetic_images")
+
+cli_flags.define_models_flag()
+cli_flags.define_data_flags()
+cli_flags.define_cache_dir()
+cli_flags.define_split()
+cli_flags.define_output_dir("a PNG and an .npz for each photograph, contact sheets, maps.csv")
+cli_flags.define_thresholds(" Default: those of the (first) run.")
+cli_flags.define_seed()
+cli_flags.define_batch_size(8)
+flags.DEFINE_enum(
+    "method", "ram", ("ram", "gradcam", "occlusion"),
+    "ram: needs global average pooling before the score; gradcam: any network; occlusion: what is lost when "
+    "a window is hidden, slow.",
+)  # fmt: skip
+flags.DEFINE_string(
+    "layer", None, "gradcam: its layer, default the last activation. occlusion: default the input."
+)
+flags.DEFINE_integer("window", None, "occlusion: side of what is hidden, in cells of --layer.", lower_bound=1)
+flags.DEFINE_integer("stride", None, "occlusion: steps between windows, in cells of --layer.", lower_bound=1)
+flags.DEFINE_float(
+    "scale",
+    None,
+    "Grade units at which the colours end, both ways. Default: 4; occlusion: 1.",
+    lower_bound=0.01,
+)
+flags.DEFINE_integer("max_side", 1024, "Longer side of the pictures, in pixels, at most.", lower_bound=64)
+flags.DEFINE_integer("per_grade", 4, "Photographs of each true grade, with --data_dir.", lower_bound=1)
+
+_OPTIONS = {"layer": ("gradcam", "occlusion"), "window": ("occlusion",), "stride": ("occlusion",)}
+
+
+@flags.multi_flags_validator(
+    ["method", *_OPTIONS],
+    message="--layer isn't for --method=ram; --window and --stride are for --method=occlusion",
+)
+def _options_fit(values):
+    return all(values[name] is None or values["method"] in methods for name, methods in _OPTIONS.items())
+
+
+FLAGS = flags.FLAGS
+_WHO = {
+    False: "scores and maps are their mean",
+    True: "each photograph is explained by those that weren't trained on it",
+}
+
+
+def main(argv):
+    from dr_keras.data.layouts import photograph_files
+    from dr_keras.training import run_folder
+
+    of_dataset = any(FLAGS[name].present for name in _DATA_FLAGS)
+    if of_dataset == (len(argv) > 1):
+        raise cli_flags.InputError(
+            "expected photographs, or folders of them, after the flags, or else --data_dir"
+        )
+    cli_flags.check_models()
+    run_folder.check_report_dir(FLAGS.output_dir)
+    cli_flags.take_from_run(["thresholds"], run_folder.read_flags(FLAGS.model[0]))
+    if of_dataset:
+        cli_flags.check_data()
+    cli_flags.require_tensorflow()
+    from dr_keras.evaluation import examples, grading
+    from dr_keras.explain import explainer, overlay, writing
+
+    models = [grading.GradingModel(path) for path in FLAGS.model]
+    for path, model in zip(FLAGS.model, models, strict=True):
+        if len(model.graders) > 1:
+            print(f"{path}: {len(model.graders)} networks, one per fold: {_WHO[of_dataset]}")
+    thresholds, bar = cli_flags.parsed("thresholds"), cli_flags.progress("explaining")
+    options = {"layer": FLAGS.layer, "window": FLAGS.window, "stride": FLAGS.stride}
+    options = {name: value for name, value in options.items() if value is not None}
+    options |= {"method": FLAGS.method, "max_side": FLAGS.max_side, "batch_size": FLAGS.batch_size}
+    explain = explainer.Explainer([model.graders for model in models], **options)
+    if of_dataset:
+        found = examples.find_examples(
+            models, cli_flags.open_prepared, FLAGS.per_grade, FLAGS.split, thresholds, FLAGS.seed,
+            progress=cli_flags.progress("grading"),
+        )  # fmt: skip
+        paths, labels = (
+            [example.path for example in found],
+            {example.path: example.label for example in found},
+        )
+        results = examples.explain_examples(models, found, progress=bar, **options)
+    else:
+        paths, labels = photograph_files.list_photographs(argv[1:]), {}
+        results = explain(paths, bar)
+    names, model_names = writing.distinct_names(paths), writing.distinct_names(FLAGS.model).values()
+    limit = FLAGS.scale or overlay.LIMITS[FLAGS.method]
+    failed = writing.write_explanations(
+        FLAGS.output_dir, results, names, model_names, labels, limit, thresholds
+    )
+    table = f"{FLAGS.output_dir}/{writing.TABLE}"
+    if failed == len(paths):
+        raise cli_flags.InputError(
+            f"{table}: none of {len(paths)} photographs could be explained; each has its reason there"
+        )
+    print(f"{table}: {len(paths) - failed} photographs explained, {failed} couldn't be")
+
+
+if __name__ == "__main__":
+    cli_flags.run(main)
