@@ -13,19 +13,22 @@ def score_to_grade(scores, thresholds=DEFAULT_THRESHOLDS):
 
     Args:
         scores: array of any shape, in grade units (0 is no DR, 4 proliferative).
-        thresholds: four increasing cuts; a score equal to a cut belongs to the grade above it.
+        thresholds: four increasing cuts; a score equal to a cut belongs to the grade above it. Or an array
+            (..., 4) with cuts of its own for each score, where cuts that aren't known are NaN, all four.
 
     Returns:
-        float64 array of the same shape with grades 0-4. NaN stays NaN.
+        float64 array of the same shape with grades 0-4. NaN stays NaN, and unknown cuts give NaN.
 
     Raises:
-        ValueError: if `thresholds` aren't four increasing numbers.
+        ValueError: if `thresholds` aren't four increasing numbers, or as many for each score.
     """
     cuts = np.asarray(thresholds, dtype="float64")
-    if cuts.shape != (NUM_GRADES - 1,) or not np.all(np.diff(cuts) > 0):
+    scores = np.asarray(scores, dtype="float64")
+    right_shape = cuts.shape in ((NUM_GRADES - 1,), (*scores.shape, NUM_GRADES - 1))
+    unknown = np.isnan(cuts).all(axis=-1) & (cuts.ndim > 1)
+    if not right_shape or not np.all((np.diff(cuts, axis=-1) > 0).all(axis=-1) | unknown):
         raise ValueError(
             f"`thresholds` must be {NUM_GRADES - 1} increasing numbers. Received: thresholds={thresholds}"
         )
-    scores = np.asarray(scores, dtype="float64")
-    grades = np.searchsorted(cuts, scores, side="right").astype("float64")
-    return np.where(np.isnan(scores), np.nan, grades)
+    grades = np.sum(scores[..., None] >= cuts, axis=-1, dtype="float64")
+    return np.where(np.isnan(scores) | unknown, np.nan, grades)

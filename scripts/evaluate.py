@@ -1,10 +1,16 @@
-"""Compares a model's grades with true ones: metrics.json, predictions.csv and a confusion matrix.
+"""Compares a model's grades with true ones, in numbers and in a report to read.
 
   python scripts/evaluate.py --model=RUN --data_dir=FOLDER --output_dir=REPORT
+  python scripts/evaluate.py --model=RUN --model=OTHER_RUN --output_dir=REPORT
 
-A run with folds grades each of its own photographs by the network that it was held out from. Without
-any of --data_dir, --dataset, --synthetic_images, the photographs are those that the run was trained with.
+Writes metrics.json, predictions.csv and confusion_matrix.png, and with --report (the default) report.html,
+one file that needs no other, with its figures as PNG. Of several models the first is the one reported; the
+others are compared with it. A run with folds grades each of its own photographs by the network that it was
+held out from. Without any of --data_dir, --dataset, --synthetic_images, the photographs are those that the
+first run was trained with. Research use only: no output may guide the care of a patient.
 """
+
+import warnings
 
 from absl import flags
 
@@ -12,63 +18,100 @@ from dr_keras import cli_flags
 
 _DATA_FLAGS = ("data_dir", "dataset", "synthetic_images")
 
-cli_flags.define_model_flag()
+cli_flags.define_models_flag()
 cli_flags.define_data_flags()
 cli_flags.define_cache_dir()
 cli_flags.define_split()
-cli_flags.define_output_dir("metrics.json, predictions.csv and confusion_matrix.png")
-cli_flags.define_thresholds(" Default: those of the run.")
-cli_flags.define_seed(" Default: that of the run.")
+cli_flags.define_output_dir("metrics.json, predictions.csv, report.html and its figures")
+cli_flags.define_thresholds(" Default: those of each run.")
+cli_flags.define_seed(" Default: that of the (first) run.")
 cli_flags.define_batch_size()
+flags.DEFINE_boolean("report", True, "Write report.html and its figures too.")
+flags.DEFINE_string(
+    "classifier", None, "Predictions of a classifier (predictions.csv) to show beside the model's scores."
+)
+flags.DEFINE_integer("gallery", 8, "How many of the worst errors the report shows.", 0, 100)
 
 FLAGS = flags.FLAGS
 
 
 def main(argv):
     cli_flags.refuse_arguments(argv)
+    from dr_keras.evaluation import predictions
     from dr_keras.training import run_folder
 
-    run_folder.find_models(FLAGS.model)
+    cli_flags.check_models()
     run_folder.check_report_dir(FLAGS.output_dir)
-    of_run = run_folder.read_flags(FLAGS.model)
+    of_run = run_folder.read_flags(FLAGS.model[0])
     cli_flags.take_from_run(("thresholds", "seed"), of_run)
     if not any(FLAGS[name].present for name in _DATA_FLAGS):
         cli_flags.take_from_run(_DATA_FLAGS, of_run)
     cli_flags.check_data()
+    classifier = predictions.read_predictions(FLAGS.classifier) if FLAGS.classifier else None
     cli_flags.require_tensorflow()
-    from dr_keras.evaluation import grading, report
+    from dr_keras.evaluation import judged, model_comparison, report, report_page
 
-    model = grading.GradingModel(FLAGS.model)
-    prepared = cli_flags.open_prepared(model.image_size)
-    for image, reason in prepared.unreadable:
-        print(f"left out: {image}: {reason}")
-    scored = grading.score_split(
-        model, prepared, FLAGS.split, FLAGS.batch_size, cli_flags.progress("grading")
-    )
-    print(_description(scored, len(model.graders)))
-    records = [prepared.records[index] for index in scored.indices]
+    thresholds = cli_flags.parsed("thresholds")
+    first, *others = [_judge(path) for path in FLAGS.model]
+    scored = first.scored
+    further = _describe(first, thresholds)
+    if classifier:
+        further["classifier"] = model_comparison.classifier_figures(
+            FLAGS.classifier, classifier, scored, FLAGS.seed
+        )
+    if others:
+        further["compared_with"] = [
+            model_comparison.compare(
+                scored, thresholds, other.scored, _thresholds_of(other.path), other.path, FLAGS.seed
+            )
+            for other in others
+        ]
     metrics = report.write_report(
-        FLAGS.output_dir,
-        [record.image for record in records],
-        prepared.grades[scored.indices],
-        scored.scores,
-        cli_flags.parsed("thresholds"),
-        [record.patient for record in records],
-        FLAGS.seed,
-    )
+        FLAGS.output_dir, scored.images, scored.labels, scored.scores, thresholds, scored.patients,
+        FLAGS.seed, further,
+    )  # fmt: skip
+    if FLAGS.report:
+        shown = judged.photographs(first, FLAGS.gallery, progress=cli_flags.progress("explaining"))
+        report_page.write_page(FLAGS.output_dir, scored, metrics, first.facts(), shown)
+        print(f"{FLAGS.output_dir}/report.html: open it in any browser; it needs no other file")
     print(f"{FLAGS.output_dir}: {report.summary(metrics)}")
 
 
-def _description(scored, num_networks):
-    photographs = f"{len(scored.indices)} photographs, split {scored.split}"
-    if scored.ungraded:
-        photographs += f" ({scored.ungraded} without a grade left out)"
-    if not scored.is_run_data:
-        photographs += "; none is in the model's split.csv, so all count as new to it"
-    if num_networks == 1:
-        return photographs
-    how = "those that weren't trained on it" if scored.is_run_data else "all, averaged"
-    return f"{photographs}; {num_networks} networks, one per fold: each photograph is graded by {how}"
+def _judge(path):
+    from dr_keras.evaluation import judged
+
+    done = judged.judge(
+        path, cli_flags.open_prepared, FLAGS.split, FLAGS.batch_size, cli_flags.progress("grading")
+    )
+    if path == FLAGS.model[0]:
+        for image, reason in done.prepared.unreadable:
+            print(f"left out: {image}: {reason}")
+    print(done.photographs() if len(FLAGS.model) == 1 else f"{path}: {done.photographs()}")
+    return done
+
+
+def _describe(done, thresholds):
+    """The statistics; what isn't defined is printed as a line each."""
+    from dr_keras.evaluation import crossfit, statistics
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # they are the notes
+        description = statistics.describe(
+            done.scored, crossfit.read_choosing_set(done.path), thresholds, FLAGS.seed
+        )
+    for note in description["notes"]:
+        print(f"note: {note}")
+    return description
+
+
+def _thresholds_of(path):
+    """Those of a model's own run, unless --thresholds names some for all."""
+    from dr_keras.training import run_folder
+
+    named = run_folder.read_flags(path).get("thresholds")
+    if FLAGS["thresholds"].present or not named:
+        return cli_flags.parsed("thresholds")
+    return tuple(map(float, named.split(",")))
 
 
 if __name__ == "__main__":

@@ -22,6 +22,20 @@ def test_other_thresholds():
     )
 
 
+def test_thresholds_of_each_score():
+    rows = [(0.5, 1.5, 2.5, 3.5), (1.5, 2.5, 3.5, 4.5), (np.nan,) * 4]
+    np.testing.assert_array_equal(grades.score_to_grade([1.5, 1.5, 1.5], rows), [2, 1, np.nan])
+    assert grades.score_to_grade(np.zeros((2, 3)), np.tile(rows[0], (2, 3, 1))).shape == (2, 3)
+
+
+@pytest.mark.parametrize(
+    "rows", [[(0.5, 1.5, 2.5, 3.5)] * 3, [(0, 1, 2, 3), (0, 2, 1, 3)], [(0, 1, 2, 3), (np.nan, 1, 2, 3)]]
+)
+def test_wrong_thresholds_of_each_score(rows):
+    with pytest.raises(ValueError, match="`thresholds` must be 4 increasing numbers"):
+        grades.score_to_grade([1.0, 2.0], rows)
+
+
 def test_nan_stays_nan_and_infinity_is_cut():
     result = grades.score_to_grade([np.nan, np.inf, -np.inf])
     np.testing.assert_array_equal(result, [np.nan, 4, 0])

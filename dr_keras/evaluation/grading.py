@@ -47,6 +47,7 @@ class Scores:
         split: the split that they make up; for `auto` the one chosen.
         is_run_data: whether the dataset is the one that the model was trained on.
         ungraded: how many photographs of the split have no grade and were left out.
+        scored_by: bool (networks, n): which networks each score is the mean of.
     """
 
     indices: np.ndarray
@@ -54,6 +55,7 @@ class Scores:
     split: str
     is_run_data: bool
     ungraded: int
+    scored_by: np.ndarray
 
 
 def score_split(model, prepared, split="auto", batch_size=32, progress=None):
@@ -93,11 +95,12 @@ def score_split(model, prepared, split="auto", batch_size=32, progress=None):
         )
     scored_by = ~np.isin(known, _SEEN) if len(known) > 1 else np.ones_like(known, bool)
     indices = indices[np.argsort(scored_by[:, indices].argmax(axis=0), kind="stable")]
-    total, count = np.zeros(len(indices)), np.zeros(len(indices), int)
-    for grader, theirs in zip(model.graders, scored_by[:, indices], strict=True):
+    scored_by = scored_by[:, indices]
+    total = np.zeros(len(indices))
+    for grader, theirs in zip(model.graders, scored_by, strict=True):
         total[theirs] += Scorer(grader, prepared, batch_size)(indices[theirs], progress)
-        count += theirs
-    return Scores(indices, total / count, name, is_run_data, int(chosen.sum() - len(indices)))
+    scores = total / scored_by.sum(axis=0)
+    return Scores(indices, scores, name, is_run_data, int(chosen.sum() - len(indices)), scored_by)
 
 
 def _merge(known, prepared):

@@ -1,6 +1,5 @@
 """What is reported of a model on graded photographs: figures, predictions, confusion matrix."""
 
-import warnings
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +8,7 @@ from dr_keras import files
 from dr_keras.evaluation.bootstrap import bootstrap_interval
 from dr_keras.evaluation.figures import confusion_figure
 from dr_keras.evaluation.predictions import write_predictions
+from dr_keras.evaluation.ranking import roc_auc
 from dr_keras.grades import DEFAULT_THRESHOLDS, NUM_GRADES, REFERABLE_GRADE, score_to_grade
 from dr_keras.metrics import confusion_matrix, quadratic_weighted_kappa
 
@@ -61,35 +61,12 @@ def accuracy(labels, grades):
 
 
 def referable_auc(labels, scores):
-    """Area under the ROC curve of the score for referable disease (grade 2 and above).
-
-    It is the share of pairs, one referable and one not, that the score ranks rightly; ties count half.
-    Counted directly, since it runs some thousand times in a bootstrap; equals scikit-learn's.
-
-    Args:
-        labels: array (n,) of true grades.
-        scores: array (n,) of scores.
-
-    Returns:
-        float; NaN if a score is NaN, and, with a RuntimeWarning, if all photographs are on one side.
-    """
-    labels, scores = np.asarray(labels), np.asarray(scores)
-    if np.isnan(scores).any():
-        return float("nan")
-    referable = np.sort(scores[labels >= REFERABLE_GRADE])
-    others = np.sort(scores[labels < REFERABLE_GRADE])
-    if not len(referable) or not len(others):
-        warnings.warn(
-            "referable AUC is undefined without both sides of grade 2", RuntimeWarning, stacklevel=2
-        )
-        return float("nan")
-    below = np.searchsorted(others, referable, side="left").mean()
-    not_above = np.searchsorted(others, referable, side="right").mean()
-    return float((below + not_above) / 2 / len(others))
+    """Area under the ROC curve of the score for referable disease (grade 2 and above); see `roc_auc`."""
+    return roc_auc(np.asarray(labels) >= REFERABLE_GRADE, scores)
 
 
 def write_report(
-    output_dir, images, labels, scores, thresholds=DEFAULT_THRESHOLDS, patients=None, seed=0
+    output_dir, images, labels, scores, thresholds=DEFAULT_THRESHOLDS, patients=None, seed=0, further=None
 ) -> dict:
     """Writes `metrics.json`, `predictions.csv` and `confusion_matrix.png`, each whole or not at all.
 
@@ -97,9 +74,11 @@ def write_report(
         output_dir: folder, made if it isn't there.
         images: n image names.
         labels, scores, thresholds, patients, seed: as for `evaluate_predictions`.
+        further: dict of further figures (`statistics.describe`), which follow the others.
 
     Returns:
-        The figures of `evaluate_predictions`, as written to `metrics.json` (where NaN is null).
+        The figures of `evaluate_predictions` and the further ones, as written to
+        `metrics.json` (where NaN is null).
 
     Raises:
         ValueError: if `images` has another length, and where `evaluate_predictions` raises.
@@ -110,7 +89,7 @@ def write_report(
             f"Received: {len(images)} images and {len(labels)} labels"
         )
     output_dir = Path(output_dir)
-    metrics = evaluate_predictions(labels, scores, thresholds, patients, seed)
+    metrics = {**evaluate_predictions(labels, scores, thresholds, patients, seed), **(further or {})}
     kappa = metrics["quadratic_weighted_kappa"]
     title = f"quadratic weighted kappa {kappa['value']:.3f} (95 %: {kappa['low']:.3f} to {kappa['high']:.3f})"
     write_predictions(output_dir / "predictions.csv", images, labels, scores, thresholds)

@@ -91,20 +91,17 @@ def write_splits(path, records, splits):
 
 def read_splits(path):
     """Reads `split.csv`: dict of image to split. Missing file: an empty dict."""
-    try:
-        with open(path, newline="", encoding="utf-8") as file:
-            return {row["image"]: row["split"] for row in csv.DictReader(file)}
-    except FileNotFoundError:
-        return {}
+    return {row["image"]: row["split"] for row in _split_rows(path)}
+
+
+def read_patients(path):
+    """Reads `split.csv`: dict of image to patient. Missing file: an empty dict."""
+    return {row["image"]: row["patient"] for row in _split_rows(path)}
 
 
 def splits_of(path, records):
     """Splits that a `split.csv` gives to records, known by name and grade: array (n,), else "unknown"."""
-    try:
-        with open(path, newline="", encoding="utf-8") as file:
-            listed = {(row["image"], row["level"]): row["split"] for row in csv.DictReader(file)}
-    except FileNotFoundError:
-        listed = {}
+    listed = {(row["image"], row["level"]): row["split"] for row in _split_rows(path)}
     names = [(record.image, "" if record.grade is None else str(record.grade)) for record in records]
     return np.array([listed.get(name, UNKNOWN) for name in names])
 
@@ -145,6 +142,14 @@ def check_report_dir(output_dir):
     """Raises `InputError` if a report written to `output_dir` would take the place of a run's own."""
     if (Path(output_dir) / FLAGS).exists() or (Path(output_dir) / SPLIT).exists():
         raise InputError(f"--output_dir={output_dir}: holds a run and its own report; name another folder")
+
+
+def _split_rows(path):
+    try:
+        with open(path, newline="", encoding="utf-8") as file:
+            return list(csv.DictReader(file))
+    except FileNotFoundError:
+        return []
 
 
 def _flags(text):

@@ -3,10 +3,8 @@ import json
 import cv2
 import numpy as np
 import pytest
-from matplotlib import pyplot
 from sklearn.metrics import accuracy_score, cohen_kappa_score, confusion_matrix, roc_auc_score
 
-from dr_keras.evaluation.figures import confusion_figure
 from dr_keras.evaluation.predictions import read_predictions
 from dr_keras.evaluation.report import evaluate_predictions, referable_auc, summary, write_report
 from dr_keras.grades import score_to_grade
@@ -119,7 +117,7 @@ def test_report_files(tmp_path):
     again = evaluate_predictions(table["label"], table["score"])
     assert again["confusion_matrix"] == metrics["confusion_matrix"]
     picture = cv2.imread(str(tmp_path / "out" / "confusion_matrix.png"))
-    assert picture.shape == (720, 900, 3)
+    assert picture.shape == (920, 1000, 3)
     assert picture.std() > 20
 
 
@@ -138,35 +136,12 @@ def test_a_wrong_call_writes_nothing(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_confusion_figure_names_grades_counts_and_shares():
-    matrix = np.zeros((5, 5), dtype=int)
-    matrix[0] = [6, 2, 0, 0, 0]
-    matrix[4, 3] = 1
-    figure = confusion_figure(matrix, "a title")
-    axes = figure.axes[0]
-    texts = [text.get_text() for text in axes.texts]
-    assert texts[:3] == ["6\n75 %", "2\n25 %", "0"]
-    assert texts[4 * 5 + 3] == "1\n100 %"
-    assert [label.get_text() for label in axes.get_yticklabels()][:2] == [
-        "0 no DR\nn = 8",
-        "1 mild NPDR\nn = 0",
-    ]
-    assert [label.get_text() for label in axes.get_xticklabels()][4] == "4\nproliferative\nDR"
-    assert (axes.get_xlabel(), axes.get_ylabel()) == ("predicted grade", "true grade")
-    assert axes.get_title() == "a title"
-
-
-def test_confusion_figure_fits_its_canvas_and_leaves_pyplot_alone():
-    figure = confusion_figure(
-        12345 * np.eye(5, dtype=int), "quadratic weighted kappa 1.000 (95 %: 1.000 to 1.000)"
-    )
-    figure.canvas.draw()
-    pixels = np.asarray(figure.canvas.buffer_rgba())[..., :3]
-    assert pixels.shape == (720, 900, 3)
-    # A label that runs over the edge would leave ink there.
-    for edge in (pixels[:3], pixels[-3:], pixels[:, :3], pixels[:, -3:]):
-        assert edge.min() == 255
-    assert pyplot.get_fignums() == []
+def test_further_figures_follow_the_others(tmp_path):
+    labels, scores = random_scores(5)
+    images = list(map(str, range(len(labels))))
+    metrics = write_report(tmp_path, images, labels, scores, further={"notes": ["a"], "ece": float("nan")})
+    assert list(metrics)[-2:] == ["notes", "ece"]
+    assert json.loads((tmp_path / "metrics.json").read_text()) == {**metrics, "ece": None}
 
 
 def test_summary_of_a_report_with_figures_that_are_not_defined(tmp_path):

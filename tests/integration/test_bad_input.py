@@ -119,6 +119,18 @@ BAD_FLAGS = {
         "evaluate --model={0} --output_dir={0}/out",
         "{0}: no model.keras there; expected a run folder",
     ),
+    "one model twice": (
+        "evaluate --model={0}/notes.txt --model={0}/notes.txt --output_dir={0}/out",
+        "--model={0}/notes.txt: named twice; expected different models",
+    ),
+    "no predictions": (
+        "evaluate --model={0}/notes.txt --classifier={0}/no.csv --synthetic_images=10 --output_dir={0}/out",
+        "{0}/no.csv: expected a table of predictions",
+    ),
+    "no photographs to show": (
+        "progression --model={0} --output_dir={0}/out --count=0",
+        "--count=0",
+    ),
     "no model": ("predict --model={0}/x.keras --output={0}/o.csv y.jpg", "{0}/x.keras: no such model"),
     "nothing named": ("predict --model={0} --output={0}/o.csv", "expected photographs, or folders of them"),
     "output below a file": (

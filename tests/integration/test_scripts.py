@@ -12,6 +12,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from html_pages import Page
 from script_runs import check_refused, command, run
 
 from dr_keras.data.layouts import load_dataset
@@ -24,7 +25,9 @@ def rows_of(path):
         return list(csv.DictReader(file))
 
 
-@pytest.mark.parametrize("script", ["train", "prepare_data", "audit_data", "evaluate", "predict"])
+@pytest.mark.parametrize(
+    "script", ["train", "prepare_data", "audit_data", "evaluate", "predict", "explain", "progression"]
+)
 def test_help_lists_the_flags_and_loads_nothing_heavy(script):
     done = subprocess.run(
         [sys.executable, "-X", "importtime", *command(script, "--help")[1:]], capture_output=True, text=True
@@ -46,20 +49,83 @@ def test_training_goes_on_without_what_cannot_be_read(dataset, trained):
     assert json.loads((run_dir / "metrics.json").read_text())["n"] == 20
 
 
-def test_evaluate_gives_the_numbers_of_the_run(tmp_path, trained):
+@pytest.fixture(scope="module")
+def report(tmp_path_factory, trained):
+    """A report of the run, beside its first fold alone, and what the script printed."""
     run_dir, cache, _ = trained
+    folder = tmp_path_factory.mktemp("reports") / "report"
     done = run(
-        "evaluate", f"--model={run_dir}", f"--output_dir={tmp_path / 'report'}", f"--cache_dir={cache}"
+        "evaluate",
+        f"--model={run_dir}",
+        f"--model={run_dir / 'fold_0'}",
+        f"--classifier={run_dir / 'predictions.csv'}",
+        f"--output_dir={folder}",
+        f"--cache_dir={cache}",
+        "--split=held_out",
+        "--gallery=2",
     )
     assert done.returncode == 0, done.stderr
-    names = ["confusion_matrix.png", "metrics.json", "predictions.csv"]
-    assert sorted(os.listdir(tmp_path / "report")) == names
-    for name in names:
-        assert (tmp_path / "report" / name).read_bytes() == (run_dir / name).read_bytes(), name
-    metrics = json.loads((tmp_path / "report/metrics.json").read_text())
+    return folder, done
+
+
+def test_evaluate_gives_the_numbers_of_the_run(trained, report):
+    run_dir, folder = trained[0], report[0]
+    metrics, of_run = (json.loads((path / "metrics.json").read_text()) for path in (folder, run_dir))
+    assert {name: metrics[name] for name in of_run} == of_run
+    for name in ("confusion_matrix.png", "predictions.csv"):
+        assert (folder / name).read_bytes() == (run_dir / name).read_bytes(), name
     assert metrics["thresholds"] == [0.05, 0.1, 0.2, 3.0]
-    assert "20 photographs, split held_out; 2 networks, one per fold" in done.stdout
-    assert f"kappa {metrics['quadratic_weighted_kappa']['value']:.3f}" in done.stdout.splitlines()[-1]
+    assert metrics["chosen_on"] == {"source": "run", "n": 20, "num_parts": 2, "cross_fitted": 20}
+    assert metrics["classifier"]["quadratic_weighted_kappa"] == metrics["quadratic_weighted_kappa"]
+    (other,) = metrics["compared_with"]
+    assert (other["model"], other["n"]) == (str(run_dir / "fold_0"), 10)
+    assert other["quadratic_weighted_kappa"]["difference"] == {"value": 0, "low": 0, "high": 0}
+    lines = report[1].stdout.splitlines()
+    assert any("20 photographs, split held_out; 2 networks, one per fold" in line for line in lines)
+    assert f"kappa {metrics['quadratic_weighted_kappa']['value']:.3f}" in lines[-1]
+    assert "Warning" not in report[1].stderr
+
+
+def test_the_report_is_one_page_with_its_photographs(report):
+    text = (report[0] / "report.html").read_text(encoding="utf-8")
+    page = Page(text)
+    assert page.open == [] and page.wrong == []
+    alts = [image["alt"] for image in page.all("img")]
+    assert sum(alt.startswith("Map of what raised") for alt in alts) == 2
+    assert sum(", score " in alt for alt in alts) == 20
+    assert all(picture.size for picture in page.pictures().values())
+    assert "http" not in page.words and "net5 at 128 px" in page.words
+
+
+def test_evaluate_without_the_page(tmp_path, trained):
+    run_dir, cache, _ = trained
+    arguments = [f"--model={run_dir}", f"--cache_dir={cache}", "--noreport", "--thresholds=1,2,3,3.5"]
+    done = run("evaluate", *arguments, f"--output_dir={tmp_path / 'report'}")
+    assert done.returncode == 0, done.stderr
+    assert sorted(os.listdir(tmp_path / "report")) == [
+        "confusion_matrix.png",
+        "metrics.json",
+        "predictions.csv",
+    ]
+    assert json.loads((tmp_path / "report/metrics.json").read_text())["thresholds"] == [1, 2, 3, 3.5]
+
+
+def test_progression_shows_photographs_in_increasing_order(tmp_path, trained):
+    run_dir, cache, _ = trained
+    out = tmp_path / "out"
+    done = run(
+        "progression", f"--model={run_dir}", f"--output_dir={out}", f"--cache_dir={cache}", "--count=6"
+    )
+    assert done.returncode == 0, done.stderr
+    scores = {row["image"]: row["score"] for row in rows_of(run_dir / "predictions.csv")}
+    shown = rows_of(out / "progression.csv")
+    assert [row["position"] for row in shown] == list("123456")
+    assert [scores[row["image"]] for row in shown] == [row["score"] for row in shown]
+    assert [float(row["score"]) for row in shown] == sorted(float(row["score"]) for row in shown)
+    ends = min(map(float, scores.values())), max(map(float, scores.values()))
+    assert (float(shown[0]["score"]), float(shown[-1]["score"])) == ends
+    assert cv2.imread(str(out / "progression.png")).shape[1] == 1000
+    assert "progression.png: 6 of them" in done.stdout.splitlines()[-1]
 
 
 def test_predict_gives_the_scores_of_the_run_and_every_reason(tmp_path, dataset, trained):
@@ -170,10 +236,18 @@ def test_audit_tells_and_writes(tmp_path, dataset):
     assert "[ERROR" not in done.stderr and "libpng" not in done.stderr
 
 
-def test_evaluate_spares_the_report_of_a_run(trained):
+@pytest.mark.parametrize("script", ["evaluate", "progression"])
+def test_the_report_of_a_run_is_spared(script, trained):
     before = (trained[0] / "metrics.json").read_bytes()
     check_refused(
-        run("evaluate", f"--model={trained[0]}", f"--output_dir={trained[0]}"),
-        "holds a run and its own report",
+        run(script, f"--model={trained[0]}", f"--output_dir={trained[0]}"), "holds a run and its own report"
     )
     assert (trained[0] / "metrics.json").read_bytes() == before
+
+
+@pytest.mark.parametrize("script", ["evaluate", "progression"])
+def test_a_split_that_is_not_there(tmp_path, script, trained):
+    run_dir, cache, _ = trained
+    arguments = [f"--model={run_dir}", f"--cache_dir={cache}", f"--output_dir={tmp_path / 'out'}"]
+    check_refused(run(script, *arguments, "--split=test"), "--split=test: no photograph has this split")
+    assert not (tmp_path / "out").exists()

@@ -64,6 +64,8 @@ def test_splits_round_trip(tmp_path):
     assert path.read_text().splitlines()[:2] == ["image,patient,level,split", '"a,0.png",p0,0,train']
     assert run_folder.read_splits(path) == {"a,0.png": "train", "a,1.png": "held_out", "a,2.png": ""}
     assert run_folder.read_splits(tmp_path / "none.csv") == {}
+    assert run_folder.read_patients(path) == {"a,0.png": "p0", "a,1.png": "p0", "a,2.png": "p1"}
+    assert run_folder.read_patients(tmp_path / "none.csv") == {}
 
 
 def test_splits_of_known_and_unknown_photographs(tmp_path):

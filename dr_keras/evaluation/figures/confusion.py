@@ -1,10 +1,11 @@
-"""Figures of a report. Each is a matplotlib figure with its own canvas, no part of pyplot's state."""
+"""Confusion matrices (P1 figure 6a)."""
+
+import textwrap
 
 import numpy as np
 import seaborn
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 
+from dr_keras.evaluation.figures import style
 from dr_keras.grades import GRADE_NAMES
 
 
@@ -25,10 +26,8 @@ def confusion_figure(matrix, title=""):
         [f"{count}\n{share:.0f} %" if count else "0" for count, share in zip(counts, shares)]
         for counts, shares in zip(matrix, percent)
     ]
-    figure = Figure(figsize=(7.5, 6), dpi=120)
-    FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
-    figure.subplots_adjust(left=0.23, right=0.97, top=0.93, bottom=0.17)
+    names = [name.replace("proliferative", "prolif- erative") for name in GRADE_NAMES]
+    figure, axes = style.new_figure(4.6)
     seaborn.heatmap(
         percent,
         annot=texts,
@@ -36,20 +35,22 @@ def confusion_figure(matrix, title=""):
         cmap="Blues",
         vmin=0,
         vmax=100,
-        square=True,
         linewidths=1,
-        cbar_kws={"label": "share of the true grade (%)"},
-        xticklabels=[f"{grade}\n{name.replace(' ', chr(10))}" for grade, name in enumerate(GRADE_NAMES)],
+        cbar_kws={"label": "share of the true grade (%)", "fraction": 0.05, "pad": 0.02},
+        annot_kws={"fontsize": 10},
+        xticklabels=[f"{grade}\n" + name.replace(" ", "\n") for grade, name in enumerate(names)],
         yticklabels=[
-            f"{grade} {name}\nn = {n}" for grade, (name, n) in enumerate(zip(GRADE_NAMES, row_sums))
+            textwrap.fill(f"{grade} {name}", 11) + f"\nn = {n}"
+            for grade, (name, n) in enumerate(zip(names, row_sums))
         ],
         ax=axes,
     )
-    axes.tick_params(length=0, labelrotation=0)
-    axes.set(xlabel="predicted grade", ylabel="true grade", title=title)
+    axes.tick_params(length=0, labelrotation=0, labelsize=9)
+    axes.set(xlabel="predicted grade", ylabel="true grade")
+    figure.suptitle(title, fontsize=10)
     return figure
 
 
 def confusion_image(matrix):
     """The picture of `confusion_figure`: uint8 (height, width, 3), RGB."""
-    return np.asarray(confusion_figure(matrix).canvas.buffer_rgba())[..., :3].copy()
+    return style.pixels(confusion_figure(matrix))

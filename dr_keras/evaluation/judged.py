@@ -1,0 +1,108 @@
+"""A model together with the photographs that it was judged on, ready to be reported."""
+
+import dataclasses
+
+from dr_keras.data.shards import PreparedDataset
+from dr_keras.evaluation import gallery, progression
+from dr_keras.evaluation.crossfit import Scored
+from dr_keras.evaluation.grading import GradingModel, Scores, score_split
+from dr_keras.evaluation.report_page import Photographs
+from dr_keras.training import run_folder
+
+
+@dataclasses.dataclass(frozen=True)
+class Judged:
+    """What `judge` returns.
+
+    Attributes:
+        path: what names the model.
+        model: `GradingModel`.
+        prepared: `PreparedDataset` of its image size.
+        scores: `Scores` of its photographs; `scored`: the same as names, patients, grades and scores.
+    """
+
+    path: str
+    model: GradingModel
+    prepared: PreparedDataset
+    scores: Scores
+    scored: Scored
+
+    def photographs(self):
+        """Which photographs were graded, and by whom, in words."""
+        scores, number = self.scores, len(self.model.graders)
+        words = f"{len(scores.indices)} photographs, split {scores.split}"
+        if scores.ungraded:
+            words += f" ({scores.ungraded} without a grade left out)"
+        if not scores.is_run_data:
+            words += "; none is in the model's split.csv, so all count as new to it"
+        if number == 1:
+            return words
+        how = "those that weren't trained on it" if scores.is_run_data else "all, averaged"
+        return f"{words}; {number} networks, one per fold: each photograph is graded by {how}"
+
+    def facts(self):
+        """What a report says of model and photographs: dict of text to text."""
+        of_run = run_folder.read_flags(self.path)
+        size, root = f"{self.model.image_size} px", self.prepared.root
+        facts = {
+            "Model": str(self.path),
+            "Network": " at ".join([*filter(None, [of_run.get("architecture")]), size]),
+            "Data": self.prepared.name,
+            "Photographs": self.photographs(),
+            "Patients": str(len(set(self.scored.patients))),
+        }
+        if (self.scored.patients == self.scored.images).all():
+            facts["Patients"] = "not told by the dataset: every photograph counts as a patient of its own"
+        if root:
+            facts["Folder"] = str(root)
+        if self.prepared.unreadable:
+            facts["Left out"] = f"{len(self.prepared.unreadable)} files that can't be read"
+        return facts
+
+
+def judge(path, open_prepared, split="auto", batch_size=32, progress=None):
+    """Loads a model and scores a split of the photographs.
+
+    Args:
+        path: run folder or `.keras` file.
+        open_prepared: called with an image size; returns the `PreparedDataset` of that size.
+        split, batch_size, progress: as for `grading.score_split`.
+
+    Returns:
+        `Judged`.
+
+    Raises:
+        InputError: if there is no such model, or no photograph of the split has a grade.
+    """
+    model = GradingModel(path)
+    prepared = open_prepared(model.image_size)
+    scores = score_split(model, prepared, split, batch_size, progress)
+    records = [prepared.records[index] for index in scores.indices]
+    scored = Scored(
+        images=[record.image for record in records],
+        patients=[record.patient for record in records],
+        labels=prepared.grades[scores.indices],
+        scores=scores.scores,
+    )
+    return Judged(path, model, prepared, scores, scored)
+
+
+def photographs(judged, count=8, shown=20, progress=None):
+    """Collects the photographs of a report: the worst errors with their maps, and a ranking by score.
+
+    Args:
+        judged: `Judged`.
+        count: of the worst errors.
+        shown: photographs in the ranking.
+        progress: wraps the explaining as `tqdm.tqdm` does, called with `total`.
+
+    Returns:
+        `Photographs`; None if no photograph has a score.
+    """
+    worst = gallery.worst_errors(judged.scored.labels, judged.scored.scores, count)
+    ranking = progression.progression(judged.prepared, judged.scores, shown)
+    if not ranking.images:
+        return None
+    method = gallery.method_for(judged.model.graders[0])
+    cases = gallery.gallery(judged.model, judged.prepared, judged.scores, worst, method, progress)
+    return Photographs(cases, method, ranking)

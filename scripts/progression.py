@@ -1,0 +1,61 @@
+"""Shows the course of the disease as a model sees it: photographs in increasing order of score.
+
+  python scripts/progression.py --model=RUN --data_dir=FOLDER --output_dir=FOLDER
+
+Writes progression.png, and progression.csv with the names, scores and true grades of what it shows. A run
+with folds scores each of its own photographs by the network that it was held out from. Without any of
+--data_dir, --dataset, --synthetic_images, the photographs are those that the run was trained with.
+"""
+
+from absl import flags
+
+from dr_keras import cli_flags
+
+_DATA_FLAGS = ("data_dir", "dataset", "synthetic_images")
+
+cli_flags.define_model_flag()
+cli_flags.define_data_flags()
+cli_flags.define_cache_dir()
+cli_flags.define_split()
+cli_flags.define_output_dir("progression.png and progression.csv")
+cli_flags.define_thresholds(" Default: those of the run.")
+cli_flags.define_seed()
+cli_flags.define_batch_size()
+flags.DEFINE_enum(
+    "selection", "even", ("even", "random"), "Photographs evenly over the range of scores, or at random."
+)
+flags.DEFINE_integer("count", 20, "How many photographs to show.", lower_bound=1, upper_bound=200)
+
+FLAGS = flags.FLAGS
+
+
+def main(argv):
+    cli_flags.refuse_arguments(argv)
+    from dr_keras.training import run_folder
+
+    run_folder.find_models(FLAGS.model)
+    run_folder.check_report_dir(FLAGS.output_dir)
+    of_run = run_folder.read_flags(FLAGS.model)
+    cli_flags.take_from_run(["thresholds"], of_run)
+    if not any(FLAGS[name].present for name in _DATA_FLAGS):
+        cli_flags.take_from_run(_DATA_FLAGS, of_run)
+    cli_flags.check_data()
+    cli_flags.require_tensorflow()
+    from dr_keras.evaluation import judged, progression
+
+    done = judged.judge(
+        FLAGS.model, cli_flags.open_prepared, FLAGS.split, FLAGS.batch_size, cli_flags.progress("grading")
+    )
+    shown = progression.progression(done.prepared, done.scores, FLAGS.count, FLAGS.selection, FLAGS.seed)
+    if not shown.images:
+        raise cli_flags.InputError(f"{FLAGS.model}: none of its scores is a number; expected a trained model")
+    progression.write_progression(FLAGS.output_dir, shown, cli_flags.parsed("thresholds"))
+    print(done.photographs())
+    print(
+        f"{FLAGS.output_dir}/progression.png: {len(shown.images)} of them, "
+        f"scores {shown.scores[0]:.2f} to {shown.scores[-1]:.2f}"
+    )
+
+
+if __name__ == "__main__":
+    cli_flags.run(main)
