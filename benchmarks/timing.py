@@ -13,7 +13,16 @@ from pathlib import Path
 
 import numpy as np
 
-_VERSIONS = ("tensorflow-cpu", "tensorflow", "keras", "keras-cv", "torch", "opencv-python-headless", "pillow")
+_VERSIONS = (
+    "tensorflow-cpu",
+    "tensorflow",
+    "keras",
+    "keras-cv",
+    "torch",
+    "grad-cam",
+    "opencv-python-headless",
+    "pillow",
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,7 +81,7 @@ class Row:
     Attributes:
         section, name: what was measured.
         rate: median over the rounds and, in brackets in the table, the smallest and the largest.
-        unit: of `rate`, "images/s" or "ms/image".
+        unit: of `rate`, "images/s" or "ms/image"; "MiB" where memory is measured.
         ratio: speed in relation to the fastest other contender of the section, taken within each round:
             median, smallest, largest; None for the others themselves.
         ratio_to: what they are.

@@ -12,23 +12,23 @@ import time
 BATCH = 32
 
 
-class TorchStep:
-    """Training steps of Net-5 in a process of their own, so that two thread pools don't share one.
+class TorchProcess:
+    """Work of PyTorch's in a process of its own, so that two thread pools don't share one.
 
     Args:
-        rows: layers as dicts of filters, kernel and stride, or {} for a max pool.
-        window: side of the network's input.
-        precision: "float32" or "mixed_bfloat16".
-        compiled: whether `torch.compile` is used.
+        script: what the process runs; it calls `serve`.
+        **arguments: what it is told, as JSON.
 
     Attributes:
         parameters: number of the network's parameters.
     """
 
-    def __init__(self, rows, window, precision, compiled):
-        arguments = json.dumps({"rows": rows, "window": window, "precision": precision, "compiled": compiled})
+    def __init__(self, script, **arguments):
         self._process = subprocess.Popen(
-            [sys.executable, __file__, arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            [sys.executable, script, json.dumps(arguments)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
         )
         self.parameters = int(self._answer())
 
@@ -48,6 +48,20 @@ class TorchStep:
         """Ends the process."""
         self._process.stdin.close()
         self._process.wait()
+
+
+class TorchStep(TorchProcess):
+    """Training steps of Net-5.
+
+    Args:
+        rows: layers as dicts of filters, kernel and stride, or {} for a max pool.
+        window: side of the network's input.
+        precision: "float32" or "mixed_bfloat16".
+        compiled: whether `torch.compile` is used.
+    """
+
+    def __init__(self, rows, window, precision, compiled):
+        super().__init__(__file__, rows=rows, window=window, precision=precision, compiled=compiled)
 
 
 def build_network(rows, window):
@@ -123,14 +137,19 @@ def build_step(rows, window, precision, compiled):
     return network, step
 
 
-def main():
-    """Builds the step, warms it up, prints the number of parameters, and answers every number of steps."""
+def serve(build):
+    """Builds what the command line describes, warms it up, prints the number of parameters, and answers
+    every number of repetitions with the seconds that they took.
+
+    Args:
+        build: function of the arguments, returning (network, a function that is timed).
+    """
     import os
 
     import torch
 
     torch.set_num_threads(len(os.sched_getaffinity(0)))
-    network, step = build_step(**json.loads(sys.argv[1]))
+    network, step = build(**json.loads(sys.argv[1]))
     for _ in range(3):
         step()
     print(sum(p.numel() for p in network.parameters()), flush=True)
@@ -142,4 +161,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    serve(build_step)

@@ -6,75 +6,17 @@ Takes about 20 minutes on two cores; --quick only shows that everything runs. Th
 take turns, round after round; the table has the medians over the rounds, and the ratios within a round.
 """
 
-import dataclasses
-import importlib.util
-import tempfile
-from pathlib import Path
-
-from absl import flags
+import command
 
 from dr_keras import cli_flags
 
-SECTIONS = ("pipeline", "torch", "head", "augmentation", "preparation", "precision")
 SIZES = (128, 256, 512)
-
-flags.DEFINE_list("only", list(SECTIONS), f"Sections to measure, of: {', '.join(SECTIONS)}.")
-flags.DEFINE_bool("quick", False, "Two short rounds: the figures mean little.")
-flags.DEFINE_integer("rounds", 11, "Turns of every contender.", lower_bound=1)
-flags.DEFINE_float("seconds", 2.0, "Least length of a turn.", lower_bound=0.0)
-flags.DEFINE_enum(
-    "precision", "auto", ("auto", "float32", "mixed_bfloat16"), "auto: bfloat16 where the device has it."
-)
-cli_flags.define_output("the figures as JSON", required=False)
-
-flags.register_validator(
-    "only", lambda names: set(names) <= set(SECTIONS), f"expected some of {', '.join(SECTIONS)}"
-)
-
-FLAGS = flags.FLAGS
-
-
-@dataclasses.dataclass(frozen=True)
-class Setting:
-    """What all sections share.
-
-    Attributes:
-        schedule: `timing.Schedule`.
-        precision: Keras dtype policy.
-        folder: for prepared photographs.
-    """
-
-    schedule: object
-    precision: str
-    folder: Path
 
 
 def main(argv):
     cli_flags.refuse_arguments(argv)
     cli_flags.require_tensorflow()
-    import timing
-
-    from dr_keras import files
-    from dr_keras.training import devices
-
-    schedule = timing.Schedule(2, 0.2) if FLAGS.quick else timing.Schedule(FLAGS.rounds, FLAGS.seconds)
-    machine, rows = timing.machine(), []
-    with tempfile.TemporaryDirectory() as folder:
-        setting = Setting(schedule, devices.choose_precision(FLAGS.precision), Path(folder))
-        for section in FLAGS.only:
-            package = NEEDS.get(section)
-            if package and importlib.util.find_spec(package) is None:
-                print(f"{section}: left out, no {package}; pip install 'dr-keras[keras-cv,benchmark]'")
-                continue
-            for item in MEASURE[section](setting):
-                rows.append(item)
-                print(f"{item.section}: {item.name}: {item.rate[0]:.1f} {item.unit}", flush=True)
-    print("\n" + ", ".join(f"{name} {value}" for name, value in machine.items()))
-    print(f"batch 32; {setting.precision} unless named; {schedule.rounds} rounds of {schedule.seconds:g} s")
-    print(timing.format_table(rows))
-    if FLAGS.output:
-        report = {"machine": machine, "rows": [dataclasses.asdict(item) for item in rows]}
-        files.write_json(FLAGS.output, report)
+    command.measure_sections(MEASURE, NEEDS, "batch 32")
 
 
 def measure_pipeline(setting):
@@ -189,7 +131,12 @@ MEASURE = {
     "preparation": measure_preparation,
     "precision": measure_precision,
 }
-NEEDS = {"torch": "torch", "augmentation": "keras_cv"}
+NEEDS = {
+    "torch": ("torch", "dr-keras[benchmark]"),
+    "augmentation": ("keras_cv", "dr-keras[keras-cv]"),
+}
+
+command.define_flags(MEASURE)
 
 
 if __name__ == "__main__":
