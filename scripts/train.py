@@ -42,7 +42,7 @@ flags.DEFINE_enum(
 )
 cli_flags.numbers("learning_rate_drops", (150, 220), "Epochs of --schedule=step.", int, low=0)
 flags.DEFINE_float("momentum", 0.9, "Of sgd.", 0.0, 1.0)
-flags.DEFINE_float("clip_norm", 3.0, "Largest norm of a step's gradient; 0: no limit, as in the paper.", 0.0)
+flags.DEFINE_float("clip_norm", 10.0, "Largest norm of a step's gradient; 0: no limit, as in the paper.", 0.0)
 flags.DEFINE_float("l2", 0.0005, "Factor on the sum of squared kernels.", lower_bound=0.0)
 flags.DEFINE_enum("loss", "mse", ("mse", "mae", "huber"), "On the grade 0-4.")
 flags.DEFINE_enum(

@@ -48,7 +48,7 @@ class TrainingConfig:
     schedule: str = "step"
     learning_rate_drops: tuple = (150, 220)
     momentum: float = 0.9
-    clip_norm: float = 3.0
+    clip_norm: float = 10.0
     l2: float = 0.0005
     loss: str = "mse"
     thresholds: tuple = (0.5, 1.5, 2.5, 3.5)
