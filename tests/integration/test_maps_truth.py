@@ -12,7 +12,7 @@ from dr_keras.evaluation.map_evaluation import evaluate_maps, find_judges
 from dr_keras.training.build import build_trainer
 from dr_keras.training.config import TrainingConfig
 
-EPOCHS = 10
+EPOCHS = 14
 CONFIG = TrainingConfig(
     architecture="ram_net5", image_size=128, width=0.25, epochs=EPOCHS, batch_size=16, optimizer="adam",
     learning_rate=0.001,
@@ -30,7 +30,7 @@ def result(tmp_path_factory):
         pass
     trainer.grader.save(folder / "model.keras")
     models = [GradingModel(folder / "model.keras")]
-    judges, _ = find_judges(models, masked_synthetic_photographs(20, seed=1), [])
+    judges, _ = find_judges(models, masked_synthetic_photographs(30, seed=1), [])
     return evaluate_maps(models, judges, max_side=256)
 
 
