@@ -31,6 +31,11 @@ class FieldOfView:
     image_width: int
     found: bool
 
+    @classmethod
+    def of_square(cls, size, found=True):
+        """The circle inscribed in a prepared square image."""
+        return cls(size / 2, size / 2, size / 2, size, size, found)
+
     @property
     def square(self):
         """(top, left, side) of the square around the circle, whole pixels, not clipped."""

@@ -70,10 +70,9 @@ def inspect_files(paths, workers=None, progress=None):
 def inspect_prepared(prepared):
     """Inspects the images of a `PreparedDataset` in place of its photographs: a list of `Inspection`."""
     inspections = []
-    center, size = prepared.image_size / 2, prepared.image_size
     for index, view in enumerate(prepared.views):
         image = prepared.read([index])[0]
-        circle = FieldOfView(center, center, center, size, size, view.found)
+        circle = FieldOfView.of_square(prepared.image_size, view.found)
         reason = reason_without_retina(image, circle)
         inspections.append(Inspection("", reason, view.found, fingerprint(image, circle)))
     return inspections

@@ -1,5 +1,6 @@
 """A map over all cores for work on photographs."""
 
+import collections
 import concurrent.futures
 import multiprocessing
 import os
@@ -47,6 +48,28 @@ def map_in_order(function, items, workers=None, progress=None):
         ) from None
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def batches_ahead(function, items, batch_size):
+    """Yields `function(item)` in batches, the next of which is worked out by threads while one is in use.
+
+    Args:
+        function: of one item.
+        items: a sequence.
+        batch_size: items in a batch; the last may have fewer.
+
+    Yields:
+        Lists of (item, result), in order.
+    """
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        ahead = collections.deque()
+        for start in range(0, len(items), batch_size):
+            batch = items[start : start + batch_size]
+            ahead.append([(item, pool.submit(function, item)) for item in batch])
+            if len(ahead) > 1:
+                yield [(item, future.result()) for item, future in ahead.popleft()]
+        while ahead:
+            yield [(item, future.result()) for item, future in ahead.popleft()]
 
 
 def _start_worker():

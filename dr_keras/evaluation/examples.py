@@ -6,7 +6,7 @@ import dataclasses
 import numpy as np
 
 from dr_keras.errors import InputError
-from dr_keras.evaluation.grading import score_split
+from dr_keras.evaluation.grading import graders_of, score_split
 from dr_keras.explain.explainer import Explainer
 from dr_keras.grades import DEFAULT_THRESHOLDS, NUM_GRADES, score_to_grade
 
@@ -114,8 +114,5 @@ def _explain(models, examples, method, options):
     for example in examples:
         groups[example.networks].append(example.path)
     for networks, paths in groups.items():
-        graders = [
-            [model.graders[number] for number in numbers]
-            for model, numbers in zip(models, networks, strict=True)
-        ]
+        graders = graders_of(models, networks)
         yield from Explainer(graders, method, **options)(paths)

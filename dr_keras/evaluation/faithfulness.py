@@ -25,8 +25,7 @@ import cv2
 import numpy as np
 
 from dr_keras.evaluation.bootstrap import bootstrap_interval
-from dr_keras.evaluation.imputation import NOISE, NoisyLinearImputer, retina, square_view
-from dr_keras.explain.geometry import place
+from dr_keras.evaluation.imputation import NOISE, NoisyLinearImputer, retina
 
 FRACTIONS = np.linspace(0, 1, 11)
 MEASURES = ("deletion", "insertion", "road")
@@ -34,11 +33,6 @@ CURVES = ("deletion", "insertion", "morf", "lerf")
 BLUR = (
     0.1  # SD, as a share of the side: of a spot as wide as that an eighth remains, of small lesions nothing
 )
-
-
-def on_square(cells, grid):
-    """Lays a map's cells over the square image that they belong to: float32 (size, size)."""
-    return place(cells, grid, square_view(grid.image_size), grid.image_size, grid.image_size)
 
 
 def random_order(cells, seed=0):
@@ -52,7 +46,7 @@ def deletion_insertion(score, image, heat, blur=BLUR, seed=0):
     Args:
         score: function of uint8 (batch, size, size, 3) to (batch,), in grade units.
         image: uint8 (size, size, 3), a prepared photograph.
-        heat: float (size, size), signed: what is positive raises the score. See `on_square`.
+        heat: float (size, size), signed: what is positive raises the score. See `geometry.place_on_square`.
         blur: SD of the blurred copy, as a share of the side.
         seed: of the order among equal values.
 

@@ -1,18 +1,18 @@
 """Scores of photographs by a model: one network, or the networks of a run's folds together."""
 
 import collections
-import concurrent.futures
 import dataclasses
+import functools
 
 import numpy as np
 
+from dr_keras.data.parallel import batches_ahead
 from dr_keras.data.preparation import prepare_or_reason
 from dr_keras.errors import InputError
 from dr_keras.models.grader import load_grader
 from dr_keras.training import run_folder
 from dr_keras.training.inference import Scorer, scoring_step
 
-_SEEN = ("train", "validation")
 _AUTO = ("held_out", "test", "validation")
 
 
@@ -93,7 +93,7 @@ def score_split(model, prepared, split="auto", batch_size=32, progress=None):
         raise InputError(
             f"--split={split}: none of the {np.sum(chosen)} photographs of the split has a grade"
         )
-    scored_by = ~np.isin(known, _SEEN) if len(known) > 1 else np.ones_like(known, bool)
+    scored_by = ~np.isin(known, run_folder.SEEN) if len(known) > 1 else np.ones_like(known, bool)
     indices = indices[np.argsort(scored_by[:, indices].argmax(axis=0), kind="stable")]
     scored_by = scored_by[:, indices]
     total = np.zeros(len(indices))
@@ -143,10 +143,11 @@ def score_files(model, paths, batch_size=32):
         file can't be graded.
     """
     steps = [scoring_step(grader) for grader in model.graders]
-    for batch in _prepared_batches(paths, model.image_size, batch_size):
-        images = [prepared.pixels for _, prepared, _ in batch if prepared is not None]
+    prepare = functools.partial(prepare_or_reason, image_size=model.image_size)
+    for batch in batches_ahead(prepare, paths, batch_size):
+        images = [prepared.pixels for _, (prepared, _) in batch if prepared is not None]
         scores = iter(_mean_scores(steps, np.stack(images)) if images else ())
-        for path, prepared, reason in batch:
+        for path, (prepared, reason) in batch:
             yield path, float("nan") if prepared is None else float(next(scores)), reason
 
 
@@ -154,18 +155,6 @@ def _mean_scores(steps, images):
     return sum(step(images).numpy().astype("float64") for step in steps) / len(steps)
 
 
-def _prepared_batches(paths, image_size, batch_size):
-    """Yields lists of (path, `PreparedImage` or None, reason); the next batch is prepared meanwhile."""
-    with concurrent.futures.ThreadPoolExecutor() as pool:
-        ahead = collections.deque()
-        for start in range(0, len(paths), batch_size):
-            some = paths[start : start + batch_size]
-            ahead.append((some, [pool.submit(prepare_or_reason, path, image_size) for path in some]))
-            if len(ahead) > 1:
-                yield _results(*ahead.popleft())
-        while ahead:
-            yield _results(*ahead.popleft())
-
-
-def _results(paths, futures):
-    return [(path, *future.result()) for path, future in zip(paths, futures, strict=True)]
+def graders_of(models, networks):
+    """Picks of each `GradingModel` the graders at the given positions: list of lists."""
+    return [[model.graders[k] for k in chosen] for model, chosen in zip(models, networks, strict=True)]

@@ -13,11 +13,6 @@ NOISE = 2.55  # SD in grey levels: the published 0.01 of the range
 _NEIGHBORS = {(0, 1): 1 / 6, (1, 0): 1 / 6, (1, 1): 1 / 12, (1, -1): 1 / 12}  # (down, right), and opposite
 
 
-def square_view(size):
-    """`FieldOfView` of a prepared square image: its inscribed circle."""
-    return FieldOfView(size / 2, size / 2, size / 2, size, size, found=True)
-
-
 def retina(image):
     """bool (size, size): the field of view of a prepared image, less what lay outside the photograph.
 
@@ -25,7 +20,9 @@ def retina(image):
     """
     lit = image.any(axis=2)
     photograph = (lit.any(axis=1)[:, None] & lit.any(axis=0)).astype(np.uint8)
-    return square_view(len(image)).mask() & cv2.erode(photograph, np.ones((3, 3), np.uint8)).astype(bool)
+    return FieldOfView.of_square(len(image)).mask() & cv2.erode(photograph, np.ones((3, 3), np.uint8)).astype(
+        bool
+    )
 
 
 class NoisyLinearImputer:

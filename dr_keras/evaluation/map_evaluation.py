@@ -10,6 +10,7 @@ from dr_keras.data.duplicates import match_duplicates
 from dr_keras.data.inspection import inspect_files
 from dr_keras.data.lesion_masks import ANY_LESION, read_masks
 from dr_keras.errors import InputError
+from dr_keras.evaluation.grading import graders_of
 from dr_keras.evaluation.localisation import centre_prior, score_map, summarise
 from dr_keras.explain.explainer import Explainer, load_photographs
 from dr_keras.explain.geometry import place
@@ -17,7 +18,6 @@ from dr_keras.models.grader import network_of
 from dr_keras.training import run_folder
 
 RANDOM, CENTRE, RANDOMISED, FUSED = "random", "centre", "randomised", "fused"
-_SEEN = ("train", "validation")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,7 +45,10 @@ def find_judges(models, photographs, graded):
     """
     matches = _matches(photographs, graded)
     seen = [
-        [np.isin(run_folder.splits_of(path.parent / run_folder.SPLIT, graded), _SEEN) for path in model.paths]
+        [
+            np.isin(run_folder.splits_of(path.parent / run_folder.SPLIT, graded), run_folder.SEEN)
+            for path in model.paths
+        ]
         for model in models
     ]
     found = []
@@ -125,21 +128,20 @@ def _scored(models, judges, methods, max_side, batch_size, generator):
     for judge in judges:
         groups[judge.networks].append(judge.photograph)
     for networks, photographs in groups.items():
-        graders = [
-            [model.graders[k] for k in allowed] for model, allowed in zip(models, networks, strict=True)
-        ]
+        graders = graders_of(models, networks)
         explainers = dict(_explainers(model_labels(models), graders, untrained, methods))
         remaining = iter(photographs)
         paths = [photograph.path for photograph in photographs]
         for batch in load_photographs(paths, sizes, max_side, batch_size):
-            loaded = [_readable(path, photograph, reason) for path, photograph, reason in batch]
+            loaded = [readable(path, photograph, reason) for path, photograph, reason in batch]
             explained = [explainer.explain(loaded) for explainer in explainers.values()]
             for explanations in zip(*explained, strict=True):
                 heats = {name: found.heat for name, found in zip(explainers, explanations, strict=True)}
                 yield _score(next(remaining), explanations[0], heats, generator)
 
 
-def _readable(path, photograph, reason):
+def readable(path, photograph, reason):
+    """Returns a photograph as `load_photographs` yields it; `InputError` if its file can't be read."""
     if photograph is None:
         raise InputError(f"{path}: {reason}")
     return photograph
@@ -169,9 +171,14 @@ def _score(photograph, explanation, heats, generator):
     }
 
 
+def lesions_of(result):
+    """The lesions in a result of `evaluate_maps`: their union first, then by name."""
+    return [ANY_LESION] + sorted({lesion for rows in result.values() for lesion in rows} - {ANY_LESION})
+
+
 def table(result):
     """Lines of text: for each method and lesion the AUPRC, and on any lesion all measures."""
-    lesions = [ANY_LESION] + sorted({lesion for rows in result.values() for lesion in rows} - {ANY_LESION})
+    lesions = lesions_of(result)
     lines = [
         f"{'AUPRC, 95 % interval':28}" + "".join(f"{lesion.replace('_', ' '):>24}" for lesion in lesions)
     ]

@@ -2,17 +2,16 @@
 
 import numpy as np
 
-from dr_keras.errors import InputError
 from dr_keras.evaluation.faithfulness import (
     MEASURES,
     deletion_insertion,
-    on_square,
     random_order,
     road,
     summarise_faithfulness,
 )
-from dr_keras.evaluation.map_evaluation import model_labels
+from dr_keras.evaluation.map_evaluation import model_labels, readable
 from dr_keras.explain.explainer import Explainer, load_photographs
+from dr_keras.explain.geometry import place_on_square
 from dr_keras.training.inference import scoring_step
 
 
@@ -46,7 +45,7 @@ def evaluate_faithfulness(models, judges, methods=("ram",), count=20, seed=0, pr
                 for found, order in zip(
                     rows[f"{method}/{label}"], (cells, random_order(cells, seed + number)), strict=True
                 ):
-                    heat = on_square(order, grid)
+                    heat = place_on_square(order, grid)
                     found.append(
                         deletion_insertion(score, pixels, heat, seed=seed)
                         | road(score, pixels, heat, seed=seed)
@@ -55,10 +54,8 @@ def evaluate_faithfulness(models, judges, methods=("ram",), count=20, seed=0, pr
 
 
 def _prepared(path, image_size):
-    ((_, photograph, reason),) = next(iter(load_photographs([path], [image_size])))
-    if photograph is None:
-        raise InputError(f"{path}: {reason}")
-    return photograph
+    ((loaded,),) = load_photographs([path], [image_size])
+    return readable(*loaded)
 
 
 def _mean_score(steps):

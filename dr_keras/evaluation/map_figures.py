@@ -8,8 +8,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from dr_keras import files
-from dr_keras.data.lesion_masks import ANY_LESION, read_masks
-from dr_keras.evaluation.map_evaluation import CENTRE, FUSED, RANDOM, RANDOMISED
+from dr_keras.data.lesion_masks import read_masks
+from dr_keras.evaluation.grading import graders_of
+from dr_keras.evaluation.map_evaluation import CENTRE, FUSED, RANDOM, RANDOMISED, lesions_of
 from dr_keras.explain import overlay
 from dr_keras.explain.explainer import Explainer
 from dr_keras.explain.writing import write_png
@@ -43,7 +44,7 @@ def write_maps(output_dir, result, models, judges):
 
 def area_figure(result):
     """Draws for each lesion the AUPRC of each method with its interval, beside the prevalence."""
-    lesions = [ANY_LESION] + sorted({lesion for rows in result.values() for lesion in rows} - {ANY_LESION})
+    lesions = lesions_of(result)
     figure = Figure(
         figsize=(2.6 + 1.9 * len(lesions), 1.4 + 0.34 * len(result)), dpi=110, layout="constrained"
     )
@@ -87,7 +88,7 @@ def example_sheet(models, judges):
     chosen = [rich[place] for place in np.unique(np.linspace(0, len(rich) - 1, _NUM_EXAMPLES).astype(int))]
     rows = []
     for judge in chosen:
-        graders = [[model.graders[k] for k in own] for model, own in zip(models, judge.networks, strict=True)]
+        graders = graders_of(models, judge.networks)
         ((_, explanation, _),) = Explainer(graders, max_side=_EXAMPLE_SIDE)([judge.photograph.path])
         rows.append(_example(judge.photograph, explanation))
     width = max(row.shape[1] for row in rows)

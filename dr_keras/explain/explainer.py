@@ -1,14 +1,14 @@
 """From photographs to explanations: prepared, mapped by one or several models, laid over the photograph."""
 
-import collections
-import concurrent.futures
 import dataclasses
+import functools
 
 import cv2
 import numpy as np
 
 from dr_keras.data import decoding, preparation, synthetic
 from dr_keras.data.fundus import FieldOfView
+from dr_keras.data.parallel import batches_ahead
 from dr_keras.errors import InputError
 from dr_keras.explain.geometry import Grid, place
 from dr_keras.explain.gradcam import grad_cam, grad_cam_grid
@@ -149,15 +149,9 @@ def load_photographs(paths, sizes, max_side=1024, batch_size=8):
     Yields:
         Lists of (path, `Photograph` or None, why it can't be read or "").
     """
-    batches = [paths[start : start + batch_size] for start in range(0, len(paths), batch_size)]
-    with concurrent.futures.ThreadPoolExecutor() as pool:
-        ahead = collections.deque()
-        for batch in batches:
-            ahead.append([(path, pool.submit(_load, path, sizes, max_side)) for path in batch])
-            if len(ahead) > 1:
-                yield [(path, *future.result()) for path, future in ahead.popleft()]
-        while ahead:
-            yield [(path, *future.result()) for path, future in ahead.popleft()]
+    load = functools.partial(_load, sizes=sizes, max_side=max_side)
+    for batch in batches_ahead(load, paths, batch_size):
+        yield [(path, *loaded) for path, loaded in batch]
 
 
 def _load(path, sizes, max_side):

@@ -4,6 +4,8 @@ import dataclasses
 
 import numpy as np
 
+from dr_keras.data.fundus import FieldOfView
+
 _LOBES = 3  # of the Lanczos kernel, the usual number
 
 
@@ -52,6 +54,12 @@ def place(cells, grid, field_of_view, height, width):
         for axis, length in enumerate((height, width))
     )
     return rows @ np.asarray(cells, "float32") @ columns.T
+
+
+def place_on_square(cells, grid):
+    """Lays a map over the square image that it was made of: float32 (size, size). See `place`."""
+    size = grid.image_size
+    return place(cells, grid, FieldOfView.of_square(size), size, size)
 
 
 def _resampling(positions, offset, step, start, extent, num_cells):

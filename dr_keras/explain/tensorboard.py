@@ -5,7 +5,7 @@ import numpy as np
 import tensorflow as tf
 
 from dr_keras.data.fundus import FieldOfView
-from dr_keras.explain.geometry import place
+from dr_keras.explain.geometry import place_on_square
 from dr_keras.explain.overlay import LIMITS, blend
 from dr_keras.explain.ram import ram_grid, regression_activation_map
 from dr_keras.grades import NUM_GRADES
@@ -61,12 +61,10 @@ class MapImages(keras.callbacks.Callback):
 
     def _write_maps(self, epoch):
         self._shown = epoch
-        size = self._images.shape[1]
-        view = FieldOfView(size / 2, size / 2, size / 2, size, size, found=True)
-        grid, inside = ram_grid(self.model), view.mask()
+        grid, inside = ram_grid(self.model), FieldOfView.of_square(self._images.shape[1]).mask()
         _, maps = regression_activation_map(self.model, self._images)
         pictures = [
-            blend(image, np.where(inside, place(cells, grid, view, size, size), 0), self._limit, inside)
+            blend(image, np.where(inside, place_on_square(cells, grid), 0), self._limit, inside)
             for image, cells in zip(self._images, maps, strict=True)
         ]
         with self._writer.as_default(step=epoch):

@@ -16,6 +16,7 @@ from dr_keras import files
 from dr_keras.errors import InputError
 
 MODEL, SPLIT, FLAGS, METRICS, AUDIT = "model.keras", "split.csv", "run.cfg", "metrics.json", "audit.json"
+SEEN = ("train", "validation")  # the splits that a network was trained or chosen on
 UNKNOWN = "unknown"  # the split of a photograph that a run never met
 _COLUMNS = ("image", "patient", "level", "split")
 _DEPTH = 4  # a file in a fold in a stage in a run

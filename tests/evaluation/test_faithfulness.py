@@ -5,23 +5,23 @@ import json
 import numpy as np
 import pytest
 
+from dr_keras.data.fundus import FieldOfView
 from dr_keras.evaluation.faithfulness import (
     CURVES,
     FRACTIONS,
     MEASURES,
     areas,
     deletion_insertion,
-    on_square,
     random_order,
     road,
     summarise_faithfulness,
 )
-from dr_keras.evaluation.imputation import retina, square_view
-from dr_keras.explain.geometry import Grid
+from dr_keras.evaluation.imputation import retina
+from dr_keras.explain.geometry import Grid, place_on_square
 
 SIZE = 48
 ROWS, COLUMNS = np.ogrid[:SIZE, :SIZE]
-EYE = square_view(SIZE).mask()
+EYE = FieldOfView.of_square(SIZE).mask()
 SPOT = (ROWS - 16) ** 2 + (COLUMNS - 30) ** 2 <= 4**2  # 49 of some 1800 pixels: under a tenth
 CELLS = 12  # on a side: each of 4 pixels
 
@@ -149,7 +149,7 @@ def test_nothing_outside_the_eye_is_changed_or_counted():
 def test_map_is_laid_over_the_square_and_shuffled_by_cell():
     cells = np.arange(9.0).reshape(3, 3)
     grid = Grid((6.0, 6.0), (6.0, 6.0), (0, 0, 18, 18), 18)
-    heat = on_square(cells, grid)
+    heat = place_on_square(cells, grid)
     assert heat.shape == (18, 18) and heat[5:7, 11:13].mean() == pytest.approx(1, abs=0.2)
     shuffled = random_order(cells, seed=1)
     assert sorted(shuffled.ravel()) == sorted(cells.ravel()) and (shuffled != cells).any()

@@ -1,18 +1,19 @@
 import numpy as np
 import pytest
 
-from dr_keras.evaluation.imputation import NoisyLinearImputer, retina, square_view
+from dr_keras.data.fundus import FieldOfView
+from dr_keras.evaluation.imputation import NoisyLinearImputer, retina
 
 SIZE = 40
 ROWS, COLUMNS = np.ogrid[:SIZE, :SIZE]
-EYE = square_view(SIZE).mask()
+EYE = FieldOfView.of_square(SIZE).mask()
 
 
 def slope(size=SIZE):
     """An eye whose brightness rises evenly: red across, green down, blue both ways."""
     rows, columns = np.mgrid[:size, :size] * SIZE / size
     colors = np.stack([40 + 2 * columns, 60 + 3 * rows, 50 + rows + columns], axis=2)
-    return (colors.round() * square_view(size).mask()[..., None]).astype(np.uint8)
+    return (colors.round() * FieldOfView.of_square(size).mask()[..., None]).astype(np.uint8)
 
 
 def test_hole_in_an_even_slope_is_filled_with_the_slope():
