@@ -3,6 +3,7 @@
 import errno
 import importlib.util
 import os
+import pathlib
 import sys
 
 from absl import app, flags
@@ -13,7 +14,8 @@ from dr_keras.errors import InputError
 flags.disclaim_key_flags()
 
 LAYOUTS = ("auto", "synthetic", "idrid", "eyepacs", "aptos", "messidor2", "ddr", "csv", "folders")
-IMAGE_SIZES = (128, 256, 512, 768)
+IMAGE_SIZES = (128, 256, 384, 512, 640, 768)
+_SHIPPED = str(pathlib.Path(__file__).resolve().parents[1] / "savedmodels" / "dr_grader")
 
 
 # What the system says of a file or folder that can't be written: the user's to mend.
@@ -39,17 +41,22 @@ def define_cache_dir():
     )
 
 
-def define_model_flag(required=True):
-    """--model, to read."""
-    flags.DEFINE_string("model", None, "Run folder or .keras file to read.")
-    if required:
+def define_model_flag(shipped=False):
+    """--model, to read; `shipped`: it may be left out for the grader that comes with the project."""
+    remark = " Default: savedmodels/dr_grader." if shipped else ""
+    flags.DEFINE_string("model", _SHIPPED if shipped else None, "Run folder or .keras file to read." + remark)
+    if not shipped:
         flags.mark_flag_as_required("model")
 
 
-def define_models_flag():
-    """--model, to read, once or several times."""
+def define_models_flag(shipped=False):
+    """--model, to read, once or several times; `shipped` as for `define_model_flag`."""
+    remark = " Default: savedmodels/dr_grader." if shipped else ""
     flags.DEFINE_multi_string(
-        "model", None, "Run folder or .keras file to read; may be given again.", required=True
+        "model",
+        _SHIPPED if shipped else None,
+        "Run folder or .keras file to read; may be given again." + remark,
+        required=not shipped,
     )
 
 
@@ -73,6 +80,26 @@ def define_output_dir(what):
 def define_output(what, required=True):
     """--output, to write."""
     flags.DEFINE_string("output", None, f"File to write: {what}.", required=required)
+
+
+def define_token_file(whose):
+    """--token_file."""
+    flags.DEFINE_string("token_file", None, f"File whose first line is the bearer token {whose}.")
+
+
+def read_token():
+    """Returns the token in --token_file, or None without one; `InputError` if there is none in the file."""
+    path = flags.FLAGS.token_file
+    if path is None:
+        return None
+    try:
+        with open(path, encoding="ascii") as file:
+            token = file.readline().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"--token_file={path}: can't be read ({error})") from None
+    if not token:
+        raise InputError(f"--token_file={path}: expected a token in its first line")
+    return token
 
 
 def define_workers():
@@ -239,3 +266,10 @@ def require_tensorflow():
         raise InputError(
             "TensorFlow isn't installed: pip install 'dr-keras[cpu]', or 'dr-keras[gpu]', one or the other"
         )
+
+
+def require_packages(extra, *modules):
+    """Raises `InputError` with the remedy where modules of an extra aren't installed."""
+    missing = [module for module in modules if importlib.util.find_spec(module) is None]
+    if missing:
+        raise InputError(f"{missing[0]} isn't installed: pip install 'dr-keras[{extra}]'")

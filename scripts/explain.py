@@ -15,7 +15,7 @@ from dr_keras import cli_flags
 
 _DATA_FLAGS = ("data_dir", "dataset", "synthetic_images")
 
-cli_flags.define_models_flag()
+cli_flags.define_models_flag(shipped=True)
 cli_flags.define_data_flags()
 cli_flags.define_cache_dir()
 cli_flags.define_split()

@@ -80,6 +80,11 @@ def open_prepared(data_dir, layout, image_size, synthetic_images=2000, cache_dir
         _check_image_size(prepared.image_size, data_dir, [image_size])
         return prepared
     dataset = find_dataset(data_dir, layout, synthetic_images)
+    return prepare_into_cache(dataset, image_size, cache_dir, progress)
+
+
+def prepare_into_cache(dataset, image_size, cache_dir=None, progress=None):
+    """Opens a `FundusDataset` at an image size, prepared on first use; arguments as for `open_prepared`."""
     stamps = json.dumps([preparation.FORMAT, *map(preparation.source_stamp, dataset.records)])
     name = f"{dataset.name}-{image_size}-{hashlib.sha256(stamps.encode()).hexdigest()[:12]}"
     folder = Path(cache_dir or default_cache_dir()) / name

@@ -11,15 +11,15 @@ from dr_keras.errors import InputError
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp")
 MAX_PIXELS = 150_000_000  # three times the largest fundus cameras; guards against decompression bombs
-_MIN_SIDE = 32
+MIN_SIDE = 32
 _ORIENTATION = 274  # the EXIF tag; from 5 on, rows and columns change places
 _REDUCED = {2: cv2.IMREAD_REDUCED_COLOR_2, 4: cv2.IMREAD_REDUCED_COLOR_4, 8: cv2.IMREAD_REDUCED_COLOR_8}
 # What both libraries would print of damaged and of large files is said here, once and with the file's name.
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 # The last bytes that a whole file has; a decoder fills what is missing with grey and says nothing.
-_ENDINGS = {"JPEG": b"\xff\xd9", "PNG": b"IEND\xaeB`\x82"}
-_TAIL = 4096
+ENDINGS = {"JPEG": b"\xff\xd9", "PNG": b"IEND\xaeB`\x82"}
+TAIL = 4096
 
 
 def read_image(path, min_side=None):
@@ -62,9 +62,9 @@ def decode_image(data, name, min_side=None):
         raise InputError(
             f"{name}: {width}x{height} pixels, expected at most {MAX_PIXELS // 10**6} megapixels"
         )
-    if min(width, height) < _MIN_SIDE:
-        raise InputError(f"{name}: {width}x{height} pixels, expected at least {_MIN_SIDE}x{_MIN_SIDE}")
-    if kind in _ENDINGS and _ENDINGS[kind] not in data[-_TAIL:]:
+    if min(width, height) < MIN_SIDE:
+        raise InputError(f"{name}: {width}x{height} pixels, expected at least {MIN_SIDE}x{MIN_SIDE}")
+    if kind in ENDINGS and ENDINGS[kind] not in data[-TAIL:]:
         raise InputError(f"{name}: the {kind} file is truncated")
     if kind == "PNG" and not _checksums_hold(data):
         raise InputError(f"{name}: the PNG file is damaged and can't be decoded")

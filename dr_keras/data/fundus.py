@@ -6,12 +6,12 @@ import functools
 import cv2
 import numpy as np
 
-_WORKING_SIDE = 256  # pixels; the edge of the field of view needs no more
-_NUM_RAYS = 120
-_NUM_TRIALS = 100
-_STEP = 4  # pixels on each side of an edge that are averaged
-_MIN_EDGE_RAYS = 20  # of _NUM_RAYS; a circle cut off above and below keeps over 40
-_MIN_BRIGHTNESS = 8.0  # grey levels of the brightest channel; darker photographs show no retina
+WORKING_SIDE = 256  # pixels; the edge of the field of view needs no more
+NUM_RAYS = 120
+NUM_TRIALS = 100
+STEP = 4  # pixels on each side of an edge that are averaged
+MIN_EDGE_RAYS = 20  # of NUM_RAYS; a circle cut off above and below keeps over 40
+MIN_BRIGHTNESS = 8.0  # grey levels of the brightest channel; darker photographs show no retina
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,7 +82,7 @@ def find_field_of_view(image):
         circle is the one inside the centre square.
     """
     height, width = image.shape[:2]
-    scale = min(1.0, _WORKING_SIDE / max(height, width))
+    scale = min(1.0, WORKING_SIDE / max(height, width))
     size = max(1, round(width * scale)), max(1, round(height * scale))
     small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
     brightest = cv2.max(cv2.max(small[..., 0], small[..., 1]), small[..., 2])
@@ -118,12 +118,13 @@ def crop_square(image, field_of_view, size):
     interpolation = cv2.INTER_AREA if side > size else cv2.INTER_LINEAR
     square = cv2.resize(square, (size, size), interpolation=interpolation)
     if field_of_view.found:
-        square = cv2.bitwise_and(square, square, mask=_disc(size))
+        square = cv2.bitwise_and(square, square, mask=disc(size))
     return square
 
 
 @functools.lru_cache(maxsize=4)
-def _disc(size):
+def disc(size):
+    """uint8 (size, size): 1 inside the circle that a square image was cut around."""
     offset = np.arange(size) + 0.5 - size / 2
     return (offset[:, None] ** 2 + offset[None, :] ** 2 <= (size / 2) ** 2).astype(np.uint8)
 
@@ -134,7 +135,7 @@ def _edge_points(brightness):
     weights = np.clip(brightness - np.median(brightness) * 0.5, 0, None) + 1e-6
     center_y = float((weights.sum(1) * np.arange(height)).sum() / weights.sum())
     center_x = float((weights.sum(0) * np.arange(width)).sum() / weights.sum())
-    angles = np.arange(_NUM_RAYS) * (2 * np.pi / _NUM_RAYS)
+    angles = np.arange(NUM_RAYS) * (2 * np.pi / NUM_RAYS)
     radii = np.arange(int(np.hypot(height, width)))
     y = center_y + np.sin(angles)[:, None] * radii
     x = center_x + np.cos(angles)[:, None] * radii
@@ -148,28 +149,28 @@ def _edge_points(brightness):
 def _outermost_steps(rays, lengths):
     """Index of the outermost lit-to-dark step of each ray (rays, radii), or -1.
 
-    A step is the mean of `_STEP` pixels less that of the next `_STEP`, and counts if it is a quarter
+    A step is the mean of `STEP` pixels less that of the next `STEP`, and counts if it is a quarter
     of the mean brightness of the ray's inner half; of a wide one the steepest place is taken.
     """
     totals = np.pad(np.cumsum(rays, axis=1, dtype=np.float64), ((0, 0), (1, 0)))
-    means = (totals[:, _STEP:] - totals[:, :-_STEP]) / _STEP
-    steps = means[:, :-_STEP] - means[:, _STEP:]  # column i: rays[i : i + _STEP] against what follows
-    half = np.maximum(lengths // 2, _STEP)
+    means = (totals[:, STEP:] - totals[:, :-STEP]) / STEP
+    steps = means[:, :-STEP] - means[:, STEP:]  # column i: rays[i : i + STEP] against what follows
+    half = np.maximum(lengths // 2, STEP)
     level = totals[np.arange(len(rays)), half] / half
     columns = np.arange(steps.shape[1])
-    valid = columns <= lengths[:, None] - 2 * _STEP
-    valid &= (level >= _MIN_BRIGHTNESS)[:, None] & (steps > np.maximum(0.25 * level, 3.0)[:, None])
+    valid = columns <= lengths[:, None] - 2 * STEP
+    valid &= (level >= MIN_BRIGHTNESS)[:, None] & (steps > np.maximum(0.25 * level, 3.0)[:, None])
     last = np.where(valid, columns, -1).max(axis=1)
-    run = valid & (columns > last[:, None] - 2 * _STEP)
+    run = valid & (columns > last[:, None] - 2 * STEP)
     steepest = np.where(run, steps, -np.inf).argmax(axis=1)
-    return np.where(last >= 0, steepest + _STEP - 1, -1)
+    return np.where(last >= 0, steepest + STEP - 1, -1)
 
 
 def _fit_circle(points, shorter_side):
     """Circle (y, x, radius) through most points, or None: a seeded RANSAC, then least squares."""
-    if len(points) < _MIN_EDGE_RAYS:
+    if len(points) < MIN_EDGE_RAYS:
         return None
-    triples = np.random.default_rng(0).integers(len(points), size=(_NUM_TRIALS, 3))
+    triples = np.random.default_rng(0).integers(len(points), size=(NUM_TRIALS, 3))
     circles = _circumcircles(points[triples])
     circles = circles[(circles[:, 2] > 0.25 * shorter_side) & (circles[:, 2] < 1.2 * shorter_side)]
     if not len(circles):
@@ -177,7 +178,7 @@ def _fit_circle(points, shorter_side):
     distances = np.hypot(points[:, 0] - circles[:, :1], points[:, 1] - circles[:, 1:2])
     near = np.abs(distances - circles[:, 2:]) < 2.0
     best = near[np.argmax(near.sum(1))]
-    if best.sum() < max(_MIN_EDGE_RAYS, 0.5 * len(points)):
+    if best.sum() < max(MIN_EDGE_RAYS, 0.5 * len(points)):
         return None
     design = np.column_stack([2 * points[best], np.ones(best.sum())])
     (y, x, rest), *_ = np.linalg.lstsq(design, (points[best] ** 2).sum(1), rcond=None)

@@ -12,14 +12,18 @@ from dr_keras.data.parallel import map_in_order
 from dr_keras.errors import InputError
 
 _DECODED_SIDE = 256  # pixels; JPEGs are decoded at the smallest scale that keeps this
-_SMALL_SIDE = 64
-_SURROUND = 3  # grey levels; what isn't brighter is no part of the picture
+SMALL_SIDE = 64
+SURROUND = 3  # grey levels; what isn't brighter is no part of the picture
 # Measured on IDRiD and 636 EyePACS photographs of many cameras, in which these limits flag three,
 # rightly: a black one, one all but black, one of green haze.
-_MIN_BRIGHTNESS = 12.0  # grey levels, mean of the brightest channel; the next darkest have 18
-_MIN_DETAIL = 1.0  # grey levels; standard deviation of what is finer than 2 of 64 pixels; next 1.2
-_MIN_RED_SHARE = 0.05  # share of pixels at least as red as green; next 0.2
-_MIN_TISSUE_SHARE = 0.5  # red >= green and red > blue, asked for where no field of view is found
+MIN_BRIGHTNESS = 12.0  # grey levels, mean of the brightest channel; the next darkest have 18
+MIN_DETAIL = 1.0  # grey levels; standard deviation of what is finer than 2 of 64 pixels; next 1.2
+MIN_RED_SHARE = 0.05  # share of pixels at least as red as green; next 0.2
+MIN_TISSUE_SHARE = 0.5  # red >= green and red > blue, asked for where no field of view is found
+BLACK = "no visible retina: the photograph is black"
+NO_DETAIL = "no visible retina: the photograph has no detail"
+NO_RED = "no visible retina: nothing in the photograph is red"
+NO_FUNDUS = "not a fundus photograph: no field of view, and most of it isn't red"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,18 +92,18 @@ def reason_without_retina(image, field_of_view):
     Returns:
         One line, or "" if a retina may well be visible.
     """
-    small = crop_square(image, field_of_view, _SMALL_SIDE).astype(np.float32)
-    lit = (small.max(axis=2) > _SURROUND).astype(np.uint8)
+    small = crop_square(image, field_of_view, SMALL_SIDE).astype(np.float32)
+    lit = (small.max(axis=2) > SURROUND).astype(np.uint8)
     covered = cv2.erode(lit, np.ones((5, 5), np.uint8), borderValue=0) > 0
     red, green, blue = small[covered].T
-    if not red.size or np.mean(small[covered].max(axis=1)) < _MIN_BRIGHTNESS:
-        return "no visible retina: the photograph is black"
+    if not red.size or np.mean(small[covered].max(axis=1)) < MIN_BRIGHTNESS:
+        return BLACK
     detail = small.mean(axis=2) - cv2.GaussianBlur(small.mean(axis=2), (0, 0), 2.0)
-    if detail[covered].std() < _MIN_DETAIL:
-        return "no visible retina: the photograph has no detail"
-    if np.mean(red >= green) < _MIN_RED_SHARE:
-        return "no visible retina: nothing in the photograph is red"
+    if detail[covered].std() < MIN_DETAIL:
+        return NO_DETAIL
+    if np.mean(red >= green) < MIN_RED_SHARE:
+        return NO_RED
     tissue = np.mean((red >= green) & (red > blue))
-    if not field_of_view.found and tissue < _MIN_TISSUE_SHARE:
-        return "not a fundus photograph: no field of view, and most of it isn't red"
+    if not field_of_view.found and tissue < MIN_TISSUE_SHARE:
+        return NO_FUNDUS
     return ""

@@ -95,7 +95,7 @@ def assign_splits(records, groups, validation_fraction=0.1, seed=0):
     Args:
         records: sequence of `Record`.
         groups: int (records,) from `group_records`.
-        validation_fraction: share of the training records.
+        validation_fraction: share of the training records; 0 for none.
         seed: of the shuffle.
 
     Returns:
@@ -118,7 +118,7 @@ def assign_splits(records, groups, validation_fraction=0.1, seed=0):
             )
             splits[straddling] = ""
     training = np.flatnonzero(splits == "train")
-    if len(training) and not (splits == "validation").any():
+    if validation_fraction and len(training) and not (splits == "validation").any():
         chosen = [records[index] for index in training]
         held_out = split_train_validation(chosen, groups[training], validation_fraction, seed)
         splits[training[held_out]] = "validation"

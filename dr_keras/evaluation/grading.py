@@ -6,9 +6,12 @@ import functools
 
 import numpy as np
 
+from dr_keras.data.fundus import FieldOfView
 from dr_keras.data.parallel import batches_ahead
 from dr_keras.data.preparation import prepare_or_reason
+from dr_keras.data.quality import gradability
 from dr_keras.errors import InputError
+from dr_keras.evaluation.predictions import Graded
 from dr_keras.models.grader import load_grader
 from dr_keras.training import run_folder
 from dr_keras.training.inference import Scorer, scoring_step
@@ -35,6 +38,10 @@ class GradingModel:
         self.paths = run_folder.find_models(path)
         self.graders = [load_grader(model) for model in self.paths]
         self.image_size = self.graders[0].input_shape[1]
+
+    def scoring_steps(self):
+        """Functions of prepared images (batch, size, size, 3) to scores (batch,), one for each network."""
+        return [scoring_step(grader) for grader in self.graders]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -134,21 +141,29 @@ def score_files(model, paths, batch_size=32):
     """Scores photographs, each prepared as for training; by all networks of the model, averaged.
 
     Args:
-        model: `GradingModel`.
+        model: `GradingModel`, or another with `image_size` and `scoring_steps`.
         paths: files.
         batch_size: photographs in a batch.
 
     Yields:
-        (path, score, reason) of each file in order: a float in grade units and "", or NaN and why the
-        file can't be graded.
+        `Graded` of each file, in order.
     """
-    steps = [scoring_step(grader) for grader in model.graders]
-    prepare = functools.partial(prepare_or_reason, image_size=model.image_size)
+    steps = model.scoring_steps()
+    prepare = functools.partial(_prepare_and_judge, image_size=model.image_size)
     for batch in batches_ahead(prepare, paths, batch_size):
-        images = [prepared.pixels for _, (prepared, _) in batch if prepared is not None]
+        images = [prepared.pixels for _, (prepared, _, _) in batch if prepared is not None]
         scores = iter(_mean_scores(steps, np.stack(images)) if images else ())
-        for path, (prepared, reason) in batch:
-            yield path, float("nan") if prepared is None else float(next(scores)), reason
+        for path, (prepared, reason, fault) in batch:
+            score = float("nan") if prepared is None else float(next(scores))
+            yield Graded(path, score, reason, fault=fault)
+
+
+def _prepare_and_judge(path, image_size):
+    prepared, reason = prepare_or_reason(path, image_size)
+    if prepared is None:
+        return None, reason, None
+    circle = FieldOfView.of_square(image_size, prepared.field_of_view.found)
+    return prepared, "", gradability(prepared.pixels, circle)[1]
 
 
 def _mean_scores(steps, images):

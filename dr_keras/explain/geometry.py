@@ -1,12 +1,13 @@
 """Where a map's cells lie: in the square image that a network takes, and in the photograph."""
 
 import dataclasses
+import functools
 
 import numpy as np
 
 from dr_keras.data.fundus import FieldOfView
 
-_LOBES = 3  # of the Lanczos kernel, the usual number
+LOBES = 3  # of the Lanczos kernel, the usual number
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,7 +45,9 @@ def place(cells, grid, field_of_view, height, width):
     corner = (field_of_view.center_y - field_of_view.radius, field_of_view.center_x - field_of_view.radius)
     rows, columns = (
         _resampling(
-            (np.arange(length) + 0.5 - corner[axis]) / scale,
+            length,
+            corner[axis],
+            scale,
             grid.offset[axis],
             grid.step[axis],
             grid.window[axis],
@@ -62,14 +65,17 @@ def place_on_square(cells, grid):
     return place(cells, grid, FieldOfView.of_square(size), size, size)
 
 
-def _resampling(positions, offset, step, start, extent, num_cells):
-    """Lanczos interpolation along one axis: a matrix (positions, cells) whose rows sum to 1 or are 0."""
+@functools.lru_cache(maxsize=64)  # prepared images are all alike, and a camera's photographs nearly so
+def _resampling(length, corner, scale, offset, step, start, extent, num_cells):
+    """Lanczos interpolation along one axis: a matrix (length, cells) whose rows sum to 1 or are 0."""
+    positions = (np.arange(length) + 0.5 - corner) / scale
     at = (positions - offset) / step
-    taps = np.floor(at).astype(int)[:, None] + np.arange(1 - _LOBES, 1 + _LOBES)
+    taps = np.floor(at).astype(int)[:, None] + np.arange(1 - LOBES, 1 + LOBES)
     distance = at[:, None] - taps
-    weights = np.sinc(distance) * np.sinc(distance / _LOBES)
+    weights = np.sinc(distance) * np.sinc(distance / LOBES)
     weights /= weights.sum(axis=1, keepdims=True)
     weights *= ((positions >= start) & (positions < start + extent))[:, None]
-    matrix = np.zeros((len(positions), num_cells), "float32")
-    np.add.at(matrix, (np.arange(len(positions))[:, None], np.clip(taps, 0, num_cells - 1)), weights)
+    matrix = np.zeros((length, num_cells), "float32")
+    np.add.at(matrix, (np.arange(length)[:, None], np.clip(taps, 0, num_cells - 1)), weights)
+    matrix.flags.writeable = False
     return matrix

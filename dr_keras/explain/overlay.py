@@ -10,14 +10,14 @@ from dr_keras.grades import DEFAULT_THRESHOLDS, GRADE_NAMES, score_to_grade
 # bias, so its values are of the size of grades; hiding one window costs less than a grade.
 LIMITS = {"ram": 4.0, "gradcam": 4.0, "occlusion": 1.0}
 TOP_SHARE = 0.02  # of the field of view
-_TOP_LEAST = 0.125  # of the limit, half a grade of four: less is no reason to point somewhere
+TOP_LEAST = 0.125  # of the limit, half a grade of four: less is no reason to point somewhere
 # Red against blue, which the colour-blind tell apart too.
-_RAISES = np.array([240, 30, 10], "float32")
-_LOWERS = np.array([10, 90, 255], "float32")
-_OPACITY = 0.8  # at the limit
-_STEEPNESS = 0.8  # power of opacity against value
-_RELIEF = 0.6  # share of the colour that follows the retina's brightness, so that lesions show through
-_GREY = 110  # of a retina seen red-free, and of the colour bar at 0
+RAISES = np.array([240, 30, 10], "float32")
+LOWERS = np.array([10, 90, 255], "float32")
+OPACITY = 0.8  # at the limit
+STEEPNESS = 0.8  # power of opacity against value
+RELIEF = 0.6  # share of the colour that follows the retina's brightness, so that lesions show through
+GREY = 110  # of a retina seen red-free, and of the colour bar at 0
 _MIN_SIDE = 512  # pixels; smaller photographs are enlarged, for the caption to fit
 
 
@@ -62,7 +62,7 @@ def top_regions(heat, limit=4.0, inside=None):
     """
     inside = np.ones(heat.shape, bool) if inside is None else inside
     highest = np.quantile(heat[inside], 1 - TOP_SHARE) if inside.any() else np.inf
-    return inside & (heat >= max(highest, _TOP_LEAST * limit))
+    return inside & (heat >= max(highest, TOP_LEAST * limit))
 
 
 def overlay(explanation, name="", label=None, limit=4.0, thresholds=DEFAULT_THRESHOLDS, with_original=True):
@@ -121,7 +121,7 @@ def color_bar(height, size=14, limit=4.0):
     values = np.linspace(limit, -limit, bottom - top)[:, None].repeat(round(1.2 * size), axis=1)
     width = lettering.text_width("grade units", size) + size
     picture = np.full((height, width, 3), 255, np.uint8)
-    picture[top:bottom, : values.shape[1]] = _colored(np.full(values.shape, _GREY), values, limit)
+    picture[top:bottom, : values.shape[1]] = _colored(np.full(values.shape, GREY), values, limit)
     picture = lettering.write(picture, 0, size, "grade units", size)
     for step in (1, 0.5, 0, -0.5, -1):
         y = top + (bottom - top) * (1 - step) / 2
@@ -133,9 +133,9 @@ def color_bar(height, size=14, limit=4.0):
 def _colored(grey, values, limit):
     """Colours of values (height, width) over a grey picture (height, width), by their opacity: uint8 RGB."""
     strength = np.minimum(np.abs(values) / limit, 1).astype("float32")
-    opacity = (_OPACITY * strength**_STEEPNESS)[..., None]
+    opacity = (OPACITY * strength**STEEPNESS)[..., None]
     grey = grey[..., None].astype("float32")
-    colors = np.where(values[..., None] > 0, _RAISES, _LOWERS) * (1 - _RELIEF + _RELIEF * grey / _GREY)
+    colors = np.where(values[..., None] > 0, RAISES, LOWERS) * (1 - RELIEF + RELIEF * grey / GREY)
     return np.clip(grey * (1 - opacity) + colors * opacity, 0, 255).round().astype(np.uint8)
 
 
@@ -149,7 +149,7 @@ def _remark(explanation, limit):
     if top_regions(explanation.heat, limit, explanation.field_of_view.mask()).any():
         text += f"Outlined: the highest {100 * TOP_SHARE:g} % of the field of view. "
     else:
-        text += f"Nothing is outlined: values stay below {_TOP_LEAST * limit:g}. "
+        text += f"Nothing is outlined: values stay below {TOP_LEAST * limit:g}. "
     if any(min(grid.window[2:]) < grid.image_size for grid in explanation.grids):
         text += "What lies beyond the straight edges isn't seen by the network. "
     return text + f"{100 * explanation.energy_outside:.0f} % of the map lay outside the eye and isn't shown."

@@ -45,19 +45,24 @@ def score_bias(model):
     return float(_pooled_and_score(network_and_front(model)[0])[1].bias.numpy()[0])
 
 
-@functools.lru_cache(_KEPT)
-def _compiled(model):
+def scores_and_maps(model):
+    """Returns the function behind `regression_activation_map`, of tensors alone, for use inside a graph."""
     network, front = network_and_front(model)
     pooled, score = _pooled_and_score(network)
     body = keras.Model(network.inputs, [pooled, network.output])
 
-    @tf.function(input_signature=[tf.TensorSpec((None, *model.input_shape[1:]), tf.float32)])
     def step(images):
         activations, scores = body(front(images), training=False)
         maps = tf.tensordot(tf.cast(activations, tf.float32), tf.cast(score.kernel, tf.float32), 1)
         return scores[:, 0], maps[..., 0]
 
-    return alike(step.get_concrete_function())
+    return step
+
+
+@functools.lru_cache(_KEPT)
+def _compiled(model):
+    signature = [tf.TensorSpec((None, *model.input_shape[1:]), tf.float32)]
+    return alike(tf.function(scores_and_maps(model), input_signature=signature).get_concrete_function())
 
 
 def _pooled_and_score(network):

@@ -45,6 +45,7 @@ class Hooks:
         on_step: called with (fit, loss tensor, images per second) after every step.
         should_stop: called after every step; True saves the state and raises `Interrupted`.
         say: called with one-line remarks.
+        progress: wraps a long iteration as `tqdm.tqdm` does, called with `total`; or None.
     """
 
     report: Callable = lambda folder, records, labels, scores: None
@@ -52,6 +53,7 @@ class Hooks:
     on_step: Callable = lambda fit, loss, images_per_second: None
     should_stop: Callable = lambda: False
     say: Callable = print
+    progress: Callable | None = None
 
 
 class Fit:

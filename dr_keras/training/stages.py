@@ -12,7 +12,10 @@ from dr_keras.errors import InputError
 from dr_keras.models.grader import load_grader
 from dr_keras.training import run_folder
 from dr_keras.training.fit import STATE, Fit
+from dr_keras.training.frozen_trunk import HeadFit
 from dr_keras.training.inference import Scorer
+from dr_keras.training.ridge import RidgeFit
+from dr_keras.training.trunk_features import FeatureCache
 
 HELD_OUT = "held_out"
 
@@ -23,13 +26,17 @@ class SplitPlan:
 
     Attributes:
         folds: number of folds, or 0 for a single training on the dataset's own splits.
-        validation_fraction: share of the training part set aside to choose the model.
+        validation_fraction: share of the training part set aside to choose the model; 0 for none.
+        test_fraction: share set aside first, where the dataset has no test split and there are no folds.
+        caps: most photographs of each grade 0-4, drawn at random; the others are left out. () for all.
         seed: of the division.
     """
 
     folds: int = 0
     validation_fraction: float = 0.1
     seed: int = 0
+    test_fraction: float = 0.0
+    caps: tuple = ()
 
 
 def divide(prepared, report, plan):
@@ -48,13 +55,14 @@ def divide(prepared, report, plan):
         InputError: if there is nothing to train on or to validate with, or too little for the folds.
     """
     groups = splits.group_records(prepared.records, audit.duplicate_groups(report, prepared.records))
-    graded = prepared.grades >= 0
+    graded = _within_caps(prepared.grades, plan)
     if not graded.any():
         raise InputError(f"{prepared.root}: no photograph has a grade")
     if not plan.folds:
-        assigned, notes = splits.assign_splits(prepared.records, groups, plan.validation_fraction, plan.seed)
+        records = _with_test_split(prepared.records, groups, plan)
+        assigned, notes = splits.assign_splits(records, groups, plan.validation_fraction, plan.seed)
         assigned = [split if known else "" for split, known in zip(assigned, graded, strict=True)]
-        for needed in ("train", "validation"):
+        for needed in ("train", "validation") if plan.validation_fraction else ("train",):
             if needed not in assigned:
                 raise InputError(f"{prepared.root}: no graded photograph for the {needed} split")
         return [assigned], notes
@@ -66,11 +74,34 @@ def divide(prepared, report, plan):
         assigned = np.full(len(prepared), "", dtype="U10")
         assigned[usable[folds == fold]] = HELD_OUT
         rest = usable[folds != fold]
-        chosen = [prepared.records[index] for index in rest]
-        inner = splits.split_train_validation(chosen, groups[rest], plan.validation_fraction, plan.seed)
-        assigned[rest] = np.where(inner, "validation", "train")
+        assigned[rest] = "train"
+        if plan.validation_fraction:
+            chosen = [prepared.records[index] for index in rest]
+            inner = splits.split_train_validation(chosen, groups[rest], plan.validation_fraction, plan.seed)
+            assigned[rest[inner]] = "validation"
         trainings.append(assigned.tolist())
     return trainings, []
+
+
+def _within_caps(grades, plan):
+    """bool (n,): graded photographs, of each grade no more than its cap (P1 section 3.2)."""
+    chosen = grades >= 0
+    rng = np.random.default_rng(plan.seed)
+    for grade, cap in enumerate(plan.caps):
+        own = rng.permutation(np.flatnonzero(grades == grade))
+        chosen[own[int(cap) :]] = False
+    return chosen
+
+
+def _with_test_split(records, groups, plan):
+    """The records, a part of them given the split "test" unless some have it."""
+    if not plan.test_fraction or any(record.split == "test" for record in records):
+        return records
+    test = splits.split_train_validation(records, groups, plan.test_fraction, plan.seed)
+    return [
+        dataclasses.replace(record, split="test") if chosen else record
+        for record, chosen in zip(records, test, strict=True)
+    ]
 
 
 def train_stages(configs, open_prepared, run_dir, plan, strategy, hooks, init_from=None):
@@ -99,11 +130,11 @@ def train_stages(configs, open_prepared, run_dir, plan, strategy, hooks, init_fr
             for note in notes:
                 hooks.say(note)
         folder = Path(run_dir) / str(config.image_size) if len(configs) > 1 else Path(run_dir)
-        pooled = []
+        pooled, cache = [], FeatureCache(prepared, hooks.progress)
         for fold, assigned in enumerate(trainings):
             leaf = run_folder.fold_dir(folder, fold) if plan.folds else folder
             start = init_from and _checked_start(init_from, fold if plan.folds else None, prepared, assigned)
-            pooled.append(_train_leaf(config, prepared, assigned, leaf, strategy, hooks, start))
+            pooled.append(_train_leaf(config, prepared, assigned, leaf, strategy, hooks, start, cache))
         if plan.folds and not (folder / run_folder.METRICS).exists():
             _report(hooks, folder, prepared, *(np.concatenate(parts) for parts in zip(*pooled, strict=True)))
         init_from = folder
@@ -132,18 +163,26 @@ def _checked_start(init_from, fold, prepared, assigned):
     return path
 
 
-def _train_leaf(config, prepared, assigned, leaf, strategy, hooks, init_from):
+def _train_leaf(config, prepared, assigned, leaf, strategy, hooks, init_from, cache):
     """Trains one leaf unless it is finished. Returns the positions it is judged on, and their scores."""
     assigned = np.array(assigned)
     judged = np.flatnonzero(assigned == (HELD_OUT if HELD_OUT in assigned else "validation"))
+    left_one_out = None  # scores of the training photographs, where nothing else is there to judge by
     with files.sole_writer(leaf):
         if not (leaf / run_folder.METRICS).exists():
             run_folder.write_splits(leaf / run_folder.SPLIT, prepared.records, assigned)
             training, validation = (np.flatnonzero(assigned == name) for name in ("train", "validation"))
-            Fit(config, prepared, training, validation, leaf, strategy, init_from, hooks).run()
+            if config.optimizer == "ridge":
+                left_one_out = RidgeFit(config, prepared, training, leaf, cache, hooks).run()
+            elif config.freeze_through:
+                HeadFit(config, prepared, training, validation, leaf, cache, init_from, hooks).run()
+            else:
+                Fit(config, prepared, training, validation, leaf, strategy, init_from, hooks).run()
             keras.utils.clear_session()
         scores = Scorer(load_grader(leaf / run_folder.MODEL), prepared)(judged)
         if not (leaf / run_folder.METRICS).exists():
+            if not len(judged):
+                judged, scores = training, left_one_out
             _report(hooks, leaf, prepared, judged, scores)
             (leaf / STATE).unlink(missing_ok=True)
     return judged, scores

@@ -3,6 +3,7 @@
 import tensorflow as tf
 from keras import ops
 
+from dr_keras.grades import NUM_GRADES
 from dr_keras.models.grader import network_of
 
 
@@ -22,7 +23,12 @@ def huber(grades, scores):
     return ops.where(error < 1.0, ops.square(error), 2.0 * error - 1.0)
 
 
-LOSSES = {"mse": mean_squared_error, "mae": mean_absolute_error, "huber": huber}
+def euclidean(grades, scores):
+    """P1's loss, half the squared error of what a sigmoid gives: grades and scores divided by 4."""
+    return ops.square((grades - scores) / (NUM_GRADES - 1)) / 2
+
+
+LOSSES = {"mse": mean_squared_error, "mae": mean_absolute_error, "huber": huber, "euclidean": euclidean}
 
 
 class Trainer:

@@ -152,17 +152,21 @@ def test_files_have_the_scores_of_prepared_photographs(tmp_path, single):
     expected = Scorer(GradingModel(single).graders[0], prepared)(np.arange(4)).tolist()
     for batch_size in (1, 2, 32):
         results = list(score_files(GradingModel(single), paths, batch_size))
-        assert [path for path, _, _ in results] == paths
-        assert [reason for _, _, reason in results] == [
+        assert [path for path, *_ in results] == paths
+        assert [reason for _, _, reason, *_ in results] == [
             "",
             "",
             "can't be read (No such file or directory)",
             "",
             "",
         ]
-        scores = [score for _, score, _ in results]
+        scores = [score for _, score, *_ in results]
         assert scores[:2] + scores[3:] == expected
         assert np.isnan(scores[2])
+        flat = "no visible retina: the photograph has no detail"
+        assert [tuple(rest) for _, _, _, *rest in results] == [
+            (None, fault) for fault in (flat, flat, None, flat, flat)
+        ]
 
 
 def test_files_are_scored_by_all_folds(tmp_path, folds):

@@ -87,7 +87,51 @@ BAD_FLAGS = {
         "{0}/nowhere: no such folder",
     ),
     "layout alone": ("audit_data --dataset=eyepacs", "--dataset=eyepacs: expected --data_dir too"),
-    "size": ("train --image_size=100 --run_dir={0}/run", "expected one of the two, of 128, 256, 512, 768"),
+    "size": ("train --image_size=100 --run_dir={0}/run", "of 128, 256, 384, 512, 640, 768, increasing"),
+    "size of the paper": (
+        "train --image_size=384 --run_dir={0}/run",
+        "net5 has 128, 256, 512, 768 px only",
+    ),
+    "size of a backbone": (
+        "train --architecture=efficientnet_lite0 --image_size=128 --run_dir={0}/run",
+        "efficientnet_lite0 has 256, 384, 512, 640, 768 px only",
+    ),
+    "width of a backbone": (
+        "train --architecture=efficientnet_lite1 --image_size=256 --width=1 --run_dir={0}/run",
+        "the EfficientNets and AlexNets have neither --untied_biases nor --width",
+    ),
+    "biases of a backbone": (
+        "train --architecture=efficientnet_lite1 --image_size=256 --untied_biases --run_dir={0}/run",
+        "the EfficientNets and AlexNets have neither --untied_biases nor --width",
+    ),
+    "dense head of a backbone": (
+        "train --architecture=efficientnet_lite2 --image_size=256 --head=dense --run_dir={0}/run",
+        "efficientnet_lite2 has --head=gap or bottleneck only",
+    ),
+    "weights that nobody published": (
+        "train --image_size=256 --trunk_weights=imagenet --run_dir={0}/run",
+        "have published weights; expected --trunk_weights=none",
+    ),
+    "no weights file": (
+        "train --architecture=efficientnet_lite0 --image_size=256 --trunk_weights={0}/no --run_dir={0}/run",
+        "--trunk_weights={0}/no: no such file; expected imagenet, none or a file",
+    ),
+    "head of AlexNet": (
+        "train --architecture=alexnet --image_size=256 --run_dir={0}/run",
+        "alexnet has --head=regression or classification only",
+    ),
+    "classifier without its loss": (
+        "train --architecture=alexnet --image_size=256 --head=classification --run_dir={0}/run",
+        "--head=classification needs --loss=cross_entropy and --freeze_through",
+    ),
+    "hidden units of another": (
+        "train --image_size=128 --hidden=8 --run_dir={0}/run",
+        "only AlexNets have --hidden",
+    ),
+    "caps": (
+        "train --image_size=128 --caps=1,2 --run_dir={0}/run",
+        "expected five whole numbers separated by commas",
+    ),
     "stored size": (
         "prepare_data --output_dir={0}/out --image_size=100",
         "--image_size=100: value should be one of",
@@ -106,7 +150,7 @@ BAD_FLAGS = {
     ),
     "closed set": (
         "train --image_size=128 --run_dir={0}/run --loss=mean",
-        "should be one of <mse|mae|huber>",
+        "should be one of <mse|mae|huber|euclidean|cross_entropy>",
     ),
     "no such flag": (
         "train --image_size=128 --run_dir={0}/run --epoch=3",

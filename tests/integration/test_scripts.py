@@ -142,7 +142,8 @@ def test_predict_gives_the_scores_of_the_run_and_every_reason(tmp_path, dataset,
     )
     assert done.returncode == 0, done.stderr
     rows = rows_of(output)
-    assert list(rows[0]) == ["image", "score", "grade", "grade_name", "referable", "error"]
+    columns = ["image", "score", "grade", "grade_name", "referable", "error", "gradable", "reason"]
+    assert list(rows[0]) == columns
     assert [row["image"] for row in rows[:-1]] == sorted(row["image"] for row in rows[:-1])
     by_name = {Path(row["image"]).name: row for row in rows}
     assert len(by_name) == len(rows) == 20 + 6 + len(odd) + 1

@@ -58,7 +58,8 @@ def test_losses_by_hand():
     np.testing.assert_allclose(values["mse"], [0.25, 9, 0])
     np.testing.assert_allclose(values["mae"], [0.5, 3, 0])
     np.testing.assert_allclose(values["huber"], [0.25, 5, 0])  # beyond one grade: 2 * 3 - 1
-    assert set(values) == {"mse", "mae", "huber"}
+    np.testing.assert_allclose(values["euclidean"], values["mse"] / 32)  # a quarter of the grades, halved
+    assert set(values) == {"mse", "mae", "huber", "euclidean"}
 
 
 def test_huber_joins_smoothly_at_one_grade():

@@ -1,0 +1,123 @@
+"""Compares every export of a model with the model itself, on the same photographs, and prints one table.
+
+  pip install -e '.[cpu,tflite]' && python benchmarks/export.py --model=RUN --data_dir=FOLDER
+
+Differences and agreement are against Keras, in the run's own precision. The SavedModel is judged by
+its `image_bytes` signature, from the photographs' files; its times are those of `pixels`, as the others'.
+"""
+
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+from absl import flags
+
+from dr_keras import cli_flags
+
+cli_flags.define_model_flag(shipped=True)
+cli_flags.define_data_flags()
+cli_flags.define_cache_dir()
+cli_flags.define_output("the figures as JSON", required=False)
+flags.DEFINE_integer("photographs", 64, "Graded photographs to compare on, drawn at random.", lower_bound=2)
+flags.DEFINE_integer("calibration_images", 60, "Others, for int8's ranges.", lower_bound=1)
+flags.DEFINE_integer("runs", 30, "Calls that each latency is taken over.", lower_bound=3)
+
+FLAGS = flags.FLAGS
+_ROW = "{name:<22}{size:>8}{max:>11}{mean:>11}{agreement:>9}{kappa:>8}{p50:>9}{p99:>9}{rate:>11}"
+_HEADS = {
+    "name": "export", "size": "MB", "max": "max diff.", "mean": "mean diff.", "agreement": "same, %",
+    "kappa": "kappa", "p50": "p50 ms", "p99": "p99 ms", "rate": "images/s",
+}  # fmt: skip
+
+
+def main(argv):
+    cli_flags.refuse_arguments(argv)
+    cli_flags.check_data()
+    cli_flags.require_tensorflow()
+    cli_flags.require_packages("tflite", "ai_edge_litert")
+    import timing
+
+    from dr_keras import files
+    from dr_keras.evaluation.grading import GradingModel
+    from dr_keras.export import check
+
+    model = GradingModel(FLAGS.model)
+    prepared = cli_flags.open_prepared(model.image_size)
+    chosen = np.random.default_rng(0).permutation(np.flatnonzero(prepared.grades >= 0))
+    compared, calibrating = chosen[: FLAGS.photographs], chosen[-FLAGS.calibration_images :]
+    images, rows, reference = prepared.read(compared), [], None
+    paths = [prepared.records[index].path for index in compared]
+    print(", ".join(f"{name} {value}" for name, value in timing.machine().items()))
+    print(_ROW.format(**_HEADS))
+    with tempfile.TemporaryDirectory() as folder:
+        for name, size, score, scores in contenders(model, images, paths, prepared.read(calibrating), folder):
+            reference = scores if reference is None else reference
+            grades = prepared.grades[compared]
+            row = {"name": name, "megabytes": size / 1e6}
+            row |= check.compare(scores, reference, grades, (0.5, 1.5, 2.5, 3.5)) | speed(score, images)
+            rows.append(row)
+            print_row(row)
+    if FLAGS.output:
+        files.write_json(FLAGS.output, {"machine": timing.machine(), "rows": rows})
+
+
+def contenders(model, images, paths, representative, folder):
+    """Yields (name, bytes, function of prepared images, scores of the photographs), Keras first."""
+    from dr_keras.export import exported, tflite
+    from dr_keras.export.saved_model import export_saved_model, load_saved_model
+
+    steps = model.scoring_steps()
+
+    def keras_score(batch):
+        return np.mean([step(batch).numpy() for step in steps], axis=0)
+
+    size = sum(path.stat().st_size for path in model.paths)
+    yield "Keras", size, keras_score, keras_score(images)
+    version = export_saved_model(model.graders, Path(folder) / "model")
+    loaded = load_saved_model(version)
+    scores = np.array([graded.score for graded in exported.score_files(version, paths)])
+    size = sum(file.stat().st_size for file in Path(version).rglob("*") if file.is_file())
+    yield "SavedModel", size, lambda batch: loaded.grade_pixels(batch)["score"], scores
+    for quantize in tflite.QUANTIZATIONS:
+        content = tflite.convert(model.graders, quantize, representative)
+        lite = tflite.TFLiteModel(content)
+        yield f"TFLite, {quantize}", len(content), lite, np.asarray(lite(images))
+
+
+def speed(score, images):
+    """Milliseconds for one image, and images/s of a batch of 32."""
+    batch, seconds = np.resize(images, (32, *images.shape[1:])), []
+    score(images[:1])
+    for _ in range(FLAGS.runs):
+        start = time.perf_counter()
+        score(images[:1])
+        seconds.append(time.perf_counter() - start)
+    score(batch)
+    start = time.perf_counter()
+    score(batch)
+    rate = len(batch) / (time.perf_counter() - start)
+    p50, p99 = 1000 * np.quantile(seconds, (0.5, 0.99))
+    return {"p50_ms": float(p50), "p99_ms": float(p99), "images_per_second": rate}
+
+
+def print_row(row):
+    """One line of the table."""
+    print(
+        _ROW.format(
+            name=row["name"],
+            size=f"{row['megabytes']:.1f}",
+            max=f"{row['max_score_difference']:.5f}",
+            mean=f"{row['mean_score_difference']:.5f}",
+            agreement=f"{100 * row['agreement']:.1f}",
+            kappa=f"{row['kappa']:.3f}",
+            p50=f"{row['p50_ms']:.0f}",
+            p99=f"{row['p99_ms']:.0f}",
+            rate=f"{row['images_per_second']:.1f}",
+        ),
+        flush=True,
+    )
+
+
+if __name__ == "__main__":
+    cli_flags.run(main)

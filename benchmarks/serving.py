@@ -1,0 +1,158 @@
+"""Loads the server as a clinic would, and as it should never be loaded, and prints what came of it.
+
+  pip install -e '.[cpu,serve]' && python benchmarks/serving.py --model=savedmodels/NAME
+
+Callers that each send one photograph after the other: latency, errors and throughput at each --concurrency
+for --seconds; a flood of several times what the queue holds, with the server's memory before and after; then
+the most callers against a server that takes one photograph at a time. The photographs are synthetic, or those
+given after the flags. Caller and server share the machine.
+"""
+
+import base64
+import collections
+import concurrent.futures
+import contextlib
+import http.client
+import json
+import subprocess
+import sys
+import time
+import urllib.parse
+from pathlib import Path
+
+from absl import flags
+
+from dr_keras import cli_flags
+
+flags.DEFINE_string("model", None, "Model made by export.py.", required=True)
+flags.DEFINE_list("concurrency", ["1", "8", "32"], "Callers at once.")
+flags.DEFINE_float("seconds", 60.0, "For each measurement.", lower_bound=0.1)
+flags.DEFINE_integer("flood", 256, "Callers of the flood.", lower_bound=1)
+flags.DEFINE_enum("signature", "serving_default", ("serving_default", "explain"), "What is asked for.")
+flags.DEFINE_integer("image_side", 1024, "Longer side of synthetic photographs, in pixels.", lower_bound=64)
+cli_flags.define_output("the figures as JSON", required=False)
+
+FLAGS = flags.FLAGS
+_SERVE = Path(__file__).resolve().parents[1] / "scripts" / "serve.py"
+_ROW = (
+    "{name:<34} {answers:>8} {errors:>7} {busy:>6} {rate:>9.1f} {p50:>8.0f} {p95:>8.0f} {p99:>8.0f} "
+    "{memory:>8.0f}"
+)
+
+
+def main(argv):
+    import timing
+
+    from dr_keras import files
+
+    bodies = [request_body(data) for data in photographs(argv[1:])]
+    callers, rows = [int(count) for count in FLAGS.concurrency], []
+    print(", ".join(f"{name} {value}" for name, value in timing.machine().items()))
+    print(_ROW.replace(".1f", "").replace(".0f", "").format(
+        name=f"{FLAGS.signature}, {FLAGS.seconds:g} s each", answers="answers", errors="errors", busy="503",
+        rate="images/s", p50="p50 ms", p95="p95 ms", p99="p99 ms", memory="MiB",
+    ))  # fmt: skip
+
+    def measure(name, server, count):
+        rows.append({"name": name, **load(server, bodies, count)})
+        print(_ROW.format(**rows[-1]), flush=True)
+        if rows[-1]["errors"]:
+            print(f"  statuses: {rows[-1]['statuses']} (0: no answer)")
+        return rows[-1]
+
+    with running() as server:
+        batched = [measure(f"{count} at once", server, count) for count in callers][-1]
+        measure(f"flood of {FLAGS.flood}", server, FLAGS.flood)
+        measure("1 at once, after it", server, 1)
+    with running("--max_batch=1", "--max_wait_ms=0") as server:
+        alone = measure(f"{callers[-1]} at once, batches of one", server, callers[-1])
+    ratio = batched["rate"] / alone["rate"]
+    print(f"batching: {ratio:.2f} times the throughput of one photograph at a time")
+    if FLAGS.output:
+        files.write_json(FLAGS.output, {"machine": timing.machine(), "rows": rows, "batching": ratio})
+
+
+def photographs(paths):
+    """Bytes of the photographs given, or of eight synthetic ones."""
+    from dr_keras.data.layouts import photograph_files
+
+    if paths:
+        return [Path(path).read_bytes() for path in photograph_files.list_photographs(paths)]
+    import cv2
+
+    from dr_keras.data.synthetic import draw_fundus
+
+    drawn = (draw_fundus(seed, seed % 5, FLAGS.image_side).image for seed in range(8))
+    return [cv2.imencode(".jpg", image[..., ::-1])[1].tobytes() for image in drawn]
+
+
+def request_body(data):
+    photograph = {"b64": base64.b64encode(data).decode()}
+    content = {"signature_name": FLAGS.signature, "instances": [photograph]}
+    return json.dumps(content).encode()
+
+
+@contextlib.contextmanager
+def running(*options):
+    """Runs serve.py; yields its process, whose `address` is (host, port, path)."""
+    command = [sys.executable, str(_SERVE), f"--model={FLAGS.model}", "--name=measured", "--port=0", *options]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+        try:
+            line = process.stdout.readline()
+            if not line.startswith("page: "):
+                raise cli_flags.InputError(f"--model={FLAGS.model}: serve.py didn't start; run it by hand")
+            where = urllib.parse.urlsplit(line.split()[1].rstrip(","))
+            process.address = where.hostname, where.port, "/v1/models/measured:predict"
+            yield process
+        finally:
+            process.terminate()
+
+
+def load(server, bodies, count):
+    """Lets `count` callers ask for a while: dict of what they saw."""
+    import numpy as np
+
+    end = time.perf_counter() + FLAGS.seconds
+    with concurrent.futures.ThreadPoolExecutor(count) as pool:
+        calls = [pool.submit(call_until, end, server.address, bodies, k) for k in range(count)]
+        seen = [item for call in calls for item in call.result()]
+    seconds = FLAGS.seconds + max(0.0, time.perf_counter() - end)
+    good = [1000 * took for status, took in seen if status == 200]
+    p50, p95, p99 = np.percentile(good, (50, 95, 99)) if good else (float("nan"),) * 3
+    pages = int(Path(f"/proc/{server.pid}/statm").read_text().split()[1])
+    busy = sum(status == 503 for status, _ in seen)
+    return {
+        "answers": len(good),
+        "errors": len(seen) - len(good) - busy,
+        "busy": busy,
+        "rate": len(good) / seconds,
+        "p50": p50,
+        "p95": p95,
+        "p99": p99,
+        "memory": pages * 4096 / 2**20,
+        "statuses": dict(collections.Counter(status for status, _ in seen)),
+    }
+
+
+def call_until(end, address, bodies, first):
+    """One caller: list of (status, seconds), status 0 where no answer came."""
+    host, port, path = address
+    connection, seen = http.client.HTTPConnection(host, port, timeout=120), []
+    while time.perf_counter() < end:
+        start = time.perf_counter()
+        try:
+            connection.request("POST", path, bodies[(first + len(seen)) % len(bodies)])
+            answer = connection.getresponse()
+            answer.read()
+            seen.append((answer.status, time.perf_counter() - start))
+            if answer.status == 503:
+                time.sleep(0.2)  # far less than it asks for
+        except (OSError, http.client.HTTPException):
+            seen.append((0, time.perf_counter() - start))
+            connection.close()
+    connection.close()
+    return seen
+
+
+if __name__ == "__main__":
+    cli_flags.run(main)

@@ -1,0 +1,46 @@
+"""A grader in float32, whatever precision it was trained in: what phones and other runtimes compute in."""
+
+import keras
+
+from dr_keras.models.grader import network_of
+from dr_keras.models.layers import UntiedBias
+
+
+def rebuild_float32(grader, split_biases=False):
+    """Returns a grader of the same architecture and weights that computes in float32.
+
+    Weights are float32 under mixed precision too, so none is rounded; the scores differ from the grader's own
+    by what its lower precision loses.
+
+    Args:
+        grader: model from `build_grader`.
+        split_biases: gives the mean of each untied bias map to the convolution before it, so that int8 rounds
+            that mean once, with 32 bits, and not at every position alike. The sums stay the same.
+    """
+    biased = _convolutions_before_biases(network_of(grader)) if split_biases else {}
+
+    def in_float32(layer):
+        config = {**layer.get_config(), "dtype": "float32"}
+        if layer.name in biased:
+            config["use_bias"] = True
+        return type(layer).from_config(config)
+
+    rebuilt = keras.models.clone_model(grader, clone_function=in_float32, recursive=True)
+    networks = network_of(grader), network_of(rebuilt)
+    for old, new in zip(*(network.layers for network in networks), strict=True):
+        if old.name not in biased:
+            new.set_weights(old.get_weights())
+    for convolution, bias in biased.items():
+        kernel, bias_map = (networks[0].get_layer(name).get_weights()[0] for name in (convolution, bias))
+        mean = bias_map.mean(axis=(0, 1))
+        networks[1].get_layer(convolution).set_weights([kernel, mean])
+        networks[1].get_layer(bias).set_weights([bias_map - mean])
+    return rebuilt
+
+
+def _convolutions_before_biases(network):
+    """Dict of the names of convolutions to those of the untied biases that follow them."""
+    made_by = {id(layer.output): layer for layer in network.layers}
+    biases = [layer for layer in network.layers if isinstance(layer, UntiedBias)]
+    before = {made_by[id(bias.input)].name: bias.name for bias in biases}
+    return {name: bias for name, bias in before.items() if not network.get_layer(name).use_bias}

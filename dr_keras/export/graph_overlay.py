@@ -1,0 +1,108 @@
+"""`geometry.place` and `overlay.blend` once more, in TensorFlow, for graphs that are exported."""
+
+import cv2
+import numpy as np
+import tensorflow as tf
+
+from dr_keras.explain import overlay
+from dr_keras.explain.geometry import LOBES
+from dr_keras.export import graph_fundus, graph_photographs
+
+MAX_SIDE = 512  # pixels, of the picture
+LIMIT = overlay.LIMITS["ram"]
+
+
+def overlay_png(data, size, circle, cells, gradable, grid):
+    """Draws a map over its photograph; see `overlay.blend`.
+
+    Args:
+        data: string (), the encoded photograph.
+        size: int32 (2,), its height and width.
+        circle: float64 (3,), center_y, center_x, radius of the field of view in its pixels.
+        cells: float32 (rows, columns), the map, in grade units.
+        gradable: bool (): where it is False, there is no picture.
+        grid: `Grid` of the map.
+
+    Returns:
+        string (): a PNG, its longer side `MAX_SIDE` pixels or, of a smaller photograph, that one's; or "".
+    """
+
+    def draw():
+        image = _frame(data, size)
+        height, width = tf.unstack(tf.shape(image)[:2])
+        frame = circle * (tf.cast(height, tf.float64) / tf.cast(size[0], tf.float64))
+        y, x = (tf.cast(tf.range(length), tf.float64) + 0.5 for length in (height, width))
+        inside = (y[:, None] - frame[0]) ** 2 + (x - frame[1]) ** 2 <= frame[2] ** 2
+        heat = tf.where(inside, _place(cells, grid, frame, (y, x)), 0.0)
+        return tf.io.encode_png(tf.cast(_blend(image, heat, inside), tf.uint8))
+
+    return tf.cond(gradable, draw, lambda: "")
+
+
+def _frame(data, size):
+    """The photograph, its longer side at most `MAX_SIDE`: whole float32 (height, width, 3)."""
+    image = graph_photographs.decode(data, size, MAX_SIDE)
+    shape = tf.cast(tf.shape(image)[:2], tf.float64)
+    scale = tf.minimum(tf.constant(1.0, tf.float64), MAX_SIDE / tf.reduce_max(shape))
+    reduced = tf.cast(tf.round(shape * scale), tf.int32)
+    return graph_fundus.reduce_by_area(image, tf.maximum(1, reduced))
+
+
+def _place(cells, grid, circle, positions):
+    """See `geometry.place`; `positions` are the centres of the frame's rows and columns."""
+    scale = 2 * circle[2] / grid.image_size
+    rows, columns = (
+        _resampling((positions[axis] - circle[axis] + circle[2]) / scale, grid, axis, cells.shape[axis])
+        for axis in (0, 1)
+    )
+    return tf.matmul(tf.matmul(rows, cells), columns, transpose_b=True)
+
+
+def _resampling(positions, grid, axis, num_cells):
+    """See `geometry._resampling`."""
+    at = (positions - grid.offset[axis]) / grid.step[axis]
+    taps = tf.cast(tf.floor(at), tf.int32)[:, None] + np.arange(1 - LOBES, 1 + LOBES, dtype="int32")
+    distance = at[:, None] - tf.cast(taps, tf.float64)
+    weights = _sinc(distance) * _sinc(distance / LOBES)
+    weights /= tf.reduce_sum(weights, axis=1, keepdims=True)
+    start, extent = grid.window[axis], grid.window[axis + 2]
+    seen = (positions >= start) & (positions < start + extent)
+    weights *= tf.cast(seen, tf.float64)[:, None]
+    places = tf.one_hot(tf.clip_by_value(taps, 0, num_cells - 1), num_cells, dtype=tf.float64)
+    return tf.cast(tf.reduce_sum(places * weights[..., None], axis=1), tf.float32)
+
+
+def _sinc(value):
+    turns = np.pi * tf.where(value == 0, tf.constant(1e-20, tf.float64), value)
+    return tf.sin(turns) / turns
+
+
+def _blend(image, heat, inside):
+    """See `overlay.blend`: whole float32 (height, width, 3)."""
+    grey = image[..., 1:2]
+    strength = tf.minimum(tf.abs(heat) / LIMIT, 1)[..., None]
+    opacity = overlay.OPACITY * strength**overlay.STEEPNESS
+    colors = tf.where(heat[..., None] > 0, overlay.RAISES, overlay.LOWERS)
+    colors *= 1 - overlay.RELIEF + overlay.RELIEF * grey / overlay.GREY
+    blended = tf.round(tf.clip_by_value(grey * (1 - opacity) + colors * opacity, 0, 255))
+    top = _top_regions(heat, inside)
+    inner, outer = _grown(top, 1), _grown(top, 2)  # MAX_SIDE pixels are the least that `blend` knows
+    blended = tf.where((outer & ~inner)[..., None], 0.0, blended)
+    return tf.where((inner & ~top)[..., None], 255.0, blended)
+
+
+def _top_regions(heat, inside):
+    """See `overlay.top_regions`."""
+    ordered = tf.sort(tf.boolean_mask(heat, inside))
+    last = tf.size(ordered) - 1
+    place = (1 - overlay.TOP_SHARE) * tf.cast(last, tf.float64)
+    below = tf.cast(tf.floor(place), tf.int32)
+    share = tf.cast(place - tf.floor(place), tf.float32)
+    highest = ordered[below] * (1 - share) + ordered[tf.minimum(below + 1, last)] * share
+    return inside & (heat >= tf.maximum(highest, overlay.TOP_LEAST * LIMIT))
+
+
+def _grown(mask, pixels):
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * pixels + 1, 2 * pixels + 1))
+    kernel = tf.constant(disc[..., None, None], tf.float32)
+    return tf.nn.conv2d(tf.cast(mask, tf.float32)[None, ..., None], kernel, 1, "SAME")[0, ..., 0] > 0

@@ -1,0 +1,184 @@
+"""From the encoded bytes of a photograph to a network's image, in TensorFlow: `preparation` for a graph.
+
+Nothing here raises for a bad photograph: it is answered with a reason, and its neighbours in the batch with
+their grades. EXIF orientation isn't applied, since TensorFlow's decoders don't read it.
+"""
+
+import tensorflow as tf
+
+from dr_keras.data import decoding, inspection
+from dr_keras.export import graph_fundus
+
+_MEGAPIXELS = decoding.MAX_PIXELS // 10**6
+_REDUCTIONS = (8, 4, 2, 1)
+_JPEG, _PNG = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
+EMPTY = "the file is empty"
+NOT_AN_IMAGE = "not an image, or its header is damaged (expected JPEG or PNG)"
+_DAMAGED = "the {} file is damaged and can't be decoded"
+
+
+def prepare(data, image_size):
+    """Prepares one photograph as `preparation.prepare_image` does, and says why where it can't.
+
+    Args:
+        data: string (), an encoded JPEG or PNG.
+        image_size: side of the result in pixels, a Python int.
+
+    Returns:
+        Dict of tensors: `pixels` float32 (image_size, image_size, 3), RGB, 0-255, whole numbers; `circle`
+        float64 (3,), center_y, center_x, radius in the photograph's own pixels; `size` int32 (2,), its height
+        and width; `message`, string (), why it isn't to be graded, or "".
+    """
+    is_empty = tf.strings.length(data) == 0
+    refused = tf.fill([2], 0), tf.where(is_empty, EMPTY, NOT_AN_IMAGE)
+    size, message = _guarded(_read_header, data, refused)
+    nothing = {"pixels": tf.zeros((image_size, image_size, 3)), "circle": tf.zeros(3, tf.float64)}
+    damaged = tf.where(_starts_with(data, _JPEG), _DAMAGED.format("JPEG"), _DAMAGED.format("PNG"))
+    nothing["message"] = tf.where(message == "", damaged, message)
+    found = tf.cond(
+        message == "",
+        lambda: _guarded(lambda item: _prepare(item, size, image_size), data, nothing),
+        lambda: nothing,
+    )
+    return {**found, "size": size}
+
+
+def decode(data, size, min_side):
+    """Decodes a photograph, a JPEG at the smallest scale that keeps `min_side`: uint8 (height, width, 3)."""
+    return _decode(data, _reduction(tf.reduce_min(size), min_side))
+
+
+def _guarded(function, data, otherwise):
+    """`function(data)`, or `otherwise` where an operation in it fails."""
+    # A dataset's errors can be passed over; elsewhere in a graph an error ends the whole batch.
+    tried = tf.data.Dataset.from_tensors(data).map(function).ignore_errors()
+    result = tried.concatenate(tf.data.Dataset.from_tensors(otherwise)).take(1)
+    options = tf.data.Options()
+    options.autotune.enabled = False  # of no use to a dataset of one
+    options.experimental_optimization.apply_default_optimizations = False
+    return result.with_options(options).get_single_element()
+
+
+def _read_header(data):
+    """Returns the size, int32 (2,), and why the photograph is refused before it is decoded, or ""."""
+    is_jpeg = _starts_with(data, _JPEG)
+    kind = tf.where(is_jpeg, "JPEG", "PNG")
+    size = tf.cond(is_jpeg, lambda: tf.io.extract_jpeg_shape(data)[:2], lambda: _png_size(data))
+    shape = tf.strings.format("{}x{} pixels, expected at ", (size[1], size[0]))
+    message = ""
+    is_whole = tf.cond(is_jpeg, lambda: _ends(data, "JPEG"), lambda: _ends(data, "PNG"))
+    message = tf.where(is_whole, message, tf.strings.join(["the ", kind, " file is truncated"]))
+    least = f"least {decoding.MIN_SIDE}x{decoding.MIN_SIDE}"
+    message = tf.where(tf.reduce_min(size) < decoding.MIN_SIDE, shape + least, message)
+    pixels = tf.reduce_prod(tf.cast(size, tf.int64))
+    message = tf.where(pixels > decoding.MAX_PIXELS, shape + f"most {_MEGAPIXELS} megapixels", message)
+    is_known = is_jpeg | _starts_with(data, _PNG)
+    return size, tf.where(is_known, message, NOT_AN_IMAGE)
+
+
+def _png_size(data):
+    digits = tf.reshape(tf.cast(_raw(tf.strings.substr(data, 16, 8)), tf.int32), (2, 4))
+    width, height = tf.unstack(tf.reduce_sum(digits * [2**24, 2**16, 2**8, 1], axis=1))
+    with tf.control_dependencies([tf.debugging.assert_positive([width, height])]):
+        return tf.stack([height, width])
+
+
+def _ends(data, kind):
+    """Whether a file has its last bytes; a decoder fills what is missing with grey and says nothing."""
+    ending = decoding.ENDINGS[kind]
+    start = tf.maximum(0, tf.strings.length(data) - decoding.TAIL)
+    tail = _raw(tf.strings.substr(data, start, decoding.TAIL))
+    count = tf.size(tail) - len(ending) + 1
+    return tf.reduce_any(
+        tf.reduce_all([tail[k : k + count] == byte for k, byte in enumerate(ending)], axis=0)
+    )
+
+
+def _starts_with(data, prefix):
+    return tf.strings.substr(data, 0, len(prefix)) == prefix
+
+
+def _raw(data):
+    return tf.io.decode_raw(data, tf.uint8)
+
+
+def _reduction(side, min_side):
+    """See `decoding.reduction`: a position in `_REDUCTIONS`."""
+    return 3 - tf.reduce_sum(tf.cast(side // tf.constant(_REDUCTIONS[:3]) >= min_side, tf.int32))
+
+
+def _decode(data, reduction):
+    def jpeg(factor):
+        return lambda: tf.io.decode_jpeg(
+            data, channels=3, ratio=factor, fancy_upscaling=True, dct_method="INTEGER_ACCURATE"
+        )
+
+    branches = [jpeg(factor) for factor in _REDUCTIONS]
+    return tf.cond(
+        _starts_with(data, _JPEG),
+        lambda: tf.switch_case(reduction, branches),
+        lambda: tf.io.decode_png(data, channels=3),
+    )
+
+
+def _prepare(data, size, image_size):
+    """Prepares a photograph whose header is good; an operation fails if the rest isn't."""
+    first = _reduction(tf.reduce_min(size), image_size)
+    image, circle, found = _smallest_decode(data, tf.reduce_min(size), image_size, first)
+    full = tf.cast(size[0], tf.float64) / tf.cast(tf.shape(image)[0], tf.float64)
+    return {
+        "pixels": graph_fundus.crop_square(image, circle, found, image_size),
+        "circle": circle * full,
+        "message": reason_without_retina(image, circle, found),
+    }
+
+
+def _smallest_decode(data, side, image_size, first):
+    """See `preparation._smallest_decode`: at most three times, each time at a larger scale."""
+    full = len(_REDUCTIONS) - 1
+
+    def attempt(number, reduction, *_):
+        image = _decode(data, reduction)
+        circle, found = graph_fundus.find_field_of_view(image)
+        wanted = tf.reduce_min(tf.shape(image)[:2]) * image_size
+        wanted = tf.cast(tf.cast(wanted, tf.float64) / (2 * circle[2]), tf.int32) + 1
+        following = tf.where(number == 0, _reduction(side, wanted), full)
+        is_enough = (2 * circle[2] >= image_size) | (reduction == full) | ~_starts_with(data, _JPEG)
+        return number + 1, following, is_enough, image, circle, found
+
+    image = tf.zeros((1, 1, 3), tf.uint8)
+    state = 0, first, tf.constant(False), image, tf.zeros(3, tf.float64), tf.constant(False)
+    shapes = [], [], [], [None, None, 3], [3], []
+    return tf.while_loop(
+        lambda number, reduction, is_enough, *_: ~is_enough,
+        attempt,
+        state,
+        shape_invariants=tuple(tf.TensorShape(shape) for shape in shapes),
+    )[3:]
+
+
+def reason_without_retina(image, circle, found):
+    """See `inspection.reason_without_retina`."""
+    small = graph_fundus.crop_square(image, circle, found, inspection.SMALL_SIDE)
+    brightest, mean = tf.reduce_max(small, axis=2), tf.reduce_mean(small, axis=2)
+    dark = tf.cast(brightest <= inspection.SURROUND, tf.float32)
+    dark = tf.pad(dark, [[2, 2], [2, 2]], constant_values=1.0)[None, ..., None]
+    covered = tf.nn.max_pool2d(dark, 5, 1, "VALID")[0, ..., 0] == 0
+    red, green, blue = tf.unstack(tf.boolean_mask(small, covered), axis=1)
+    detail = tf.boolean_mask(mean - graph_fundus.blur(mean, 2.0), covered)
+
+    def share(condition):
+        return tf.reduce_mean(tf.cast(condition, tf.float32))
+
+    level = tf.reduce_mean(tf.boolean_mask(brightest, covered))
+    is_tissue = (red >= green) & (red > blue)
+    reasons = (
+        (~found & (share(is_tissue) < inspection.MIN_TISSUE_SHARE), inspection.NO_FUNDUS),
+        (share(red >= green) < inspection.MIN_RED_SHARE, inspection.NO_RED),
+        (tf.math.reduce_std(detail) < inspection.MIN_DETAIL, inspection.NO_DETAIL),
+        ((tf.size(red) == 0) | (level < inspection.MIN_BRIGHTNESS), inspection.BLACK),
+    )
+    message = ""
+    for condition, reason in reasons:  # the last that holds is told, so the first of `inspection` stands last
+        message = tf.where(condition, reason, message)
+    return message

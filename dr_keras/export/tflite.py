@@ -1,0 +1,168 @@
+"""A run as a TFLite (LiteRT) model for phones: prepared pixels in, the score out, batch 1.
+
+Beside `NAME.tflite` lies `NAME.json`, what `metadata.describe` says. The model takes `image`, float32 (1,
+size, size, 3), RGB, 0-255, and returns `score`, float32 (1,), in grade units, the mean over its networks.
+"""
+
+import tempfile
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from dr_keras import files
+from dr_keras.errors import InputError
+from dr_keras.export import check
+from dr_keras.export.float32 import rebuild_float32
+from dr_keras.export.metadata import describe
+from dr_keras.grades import DEFAULT_THRESHOLDS
+
+QUANTIZATIONS = ("none", "float16", "int8")
+
+
+def convert(graders, quantize="none", representative=None):
+    """Converts networks, rebuilt in float32, to one TFLite model whose score is their mean.
+
+    Args:
+        graders: models from `build_grader` of one image size.
+        quantize: "none", "float16" (weights) or "int8" (weights; activations int16).
+        representative: for int8: images (n, size, size, 3), RGB, 0-255, that the ranges are taken from.
+
+    Returns:
+        bytes.
+    """
+    if quantize not in QUANTIZATIONS:
+        raise ValueError(f"`quantize` must be one of {QUANTIZATIONS}. Received: quantize={quantize!r}")
+    graders = [rebuild_float32(grader, split_biases=quantize == "int8") for grader in graders]
+    images = np.asarray(representative, "float32") if quantize == "int8" else None
+    return _convert(graders, quantize, images)
+
+
+def _convert(graders, quantize, images):
+    size = graders[0].input_shape[1]
+    signature = [tf.TensorSpec((1, size, size, 3), tf.float32, name="image")]
+
+    def score(image):
+        return {"score": tf.add_n([grader(image)[:, 0] for grader in graders]) / len(graders)}
+
+    with tempfile.TemporaryDirectory() as folder:
+        archive = keras.export.ExportArchive()
+        for grader in graders:
+            archive.track(grader)
+        archive.add_endpoint("pixels", score, signature)
+        archive.write_out(folder, verbose=False)
+        converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=["pixels"])
+        if quantize != "none":
+            converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        if quantize == "float16":
+            converter.target_spec.supported_types = [tf.float16]
+        if quantize == "int8":
+            converter.representative_dataset = lambda: ({"image": image[None]} for image in images)
+            # With 8 bits for activations too, Net-5's scores fell by more than half a grade.
+            ops = tf.lite.OpsSet.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8
+            converter.target_spec.supported_ops = [ops]
+        return converter.convert()
+
+
+def export_tflite(
+    model,
+    prepared,
+    path,
+    quantize="none",
+    thresholds=DEFAULT_THRESHOLDS,
+    calibration_images=100,
+    check_images=200,
+    min_agreement=0.9,
+    seed=0,
+):
+    """Converts a model, compares it with Keras on photographs, and writes it if it grades alike.
+
+    Args:
+        model: `GradingModel`; all its networks are built in.
+        prepared: `PreparedDataset` with graded photographs, of the model's image size.
+        path: of the file, ending in .tflite.
+        quantize: see `convert`.
+        thresholds: four cuts from score to grade.
+        calibration_images: for int8, how many photographs the ranges are taken from, others than those
+            compared on where there are enough.
+        check_images: how many photographs to compare on.
+        min_agreement: least share of them that must have the same grade.
+        seed: of which photographs are taken.
+
+    Returns:
+        What was found, in one line.
+
+    Raises:
+        InputError: if the agreement is lower (nothing is written), or no photograph has a grade.
+    """
+    graded = np.flatnonzero(prepared.grades >= 0)
+    if not len(graded):
+        raise InputError(f"{prepared.root or prepared.folder}: no photograph has a grade to compare with")
+    graded = np.random.default_rng(seed).permutation(graded)
+    compared, calibrating = graded[:check_images], graded[-calibration_images:]
+    content = convert(model.graders, quantize, prepared.read(calibrating))
+    lite = TFLiteModel(content)
+    images = prepared.read(compared)
+    reference = np.mean([step(images).numpy() for step in model.scoring_steps()], axis=0)
+    checked = check.compare(lite(images).numpy(), reference, prepared.grades[compared], thresholds)
+    check.require_agreement(checked, min_agreement)
+    write(path, content, model.graders, quantize, thresholds, checked)
+    milliseconds = 1000 * check.latency(lite, images[:1])
+    return f"{len(content) / 1e6:.1f} MB, {milliseconds:.1f} ms a photograph; {check.describe(checked)}"
+
+
+def write(path, content, graders, quantize, thresholds=DEFAULT_THRESHOLDS, checked=None):
+    """Writes a converted model and its metadata, `NAME.json`, each atomically.
+
+    Args:
+        path: ends in .tflite.
+        content: from `convert`.
+        graders: what it was converted from.
+        quantize: how.
+        thresholds: four cuts from score to grade.
+        checked: dict of what a check found, kept beside.
+    """
+    path = Path(path)
+    described = describe(graders, thresholds, path.stem) | {"quantize": quantize, "checked": checked or {}}
+    files.write_json(path.with_suffix(".json"), described)
+    with files.atomic_path(path) as temporary:
+        temporary.write_bytes(content)
+
+
+class TFLiteModel:
+    """A converted model, run by LiteRT.
+
+    Args:
+        model: path of a .tflite file, or its bytes.
+        threads: that it computes with; all cores if None.
+
+    Attributes:
+        image_size: side of the images that it takes, in pixels.
+
+    Raises:
+        InputError: if LiteRT isn't installed, or the file isn't such a model.
+    """
+
+    def __init__(self, model, threads=None):
+        try:
+            from ai_edge_litert.interpreter import Interpreter
+        except ImportError:
+            raise InputError("LiteRT isn't installed: pip install 'dr-keras[tflite]'") from None
+        source = {"model_content": model} if isinstance(model, bytes) else {"model_path": str(model)}
+        try:
+            self._interpreter = Interpreter(**source, num_threads=threads)
+            self._run = self._interpreter.get_signature_runner("pixels")
+        except (ValueError, RuntimeError, OSError) as error:
+            reason = str(error).splitlines()[0]
+            raise InputError(f"{model}: not a model made by scripts/export.py ({reason})") from None
+        self.image_size = int(self._run.get_input_details()["image"]["shape"][1])
+
+    def __call__(self, images):
+        """Scores prepared images: (n, size, size, 3), RGB, 0-255, any dtype -> float32 tensor (n,)."""
+        images = np.asarray(images, "float32")
+        return tf.constant([self._run(image=image[None])["score"][0] for image in images], tf.float32)
+
+    def scoring_steps(self):
+        """As `GradingModel.scoring_steps`."""
+        return [self]

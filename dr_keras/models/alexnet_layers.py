@@ -1,0 +1,76 @@
+"""Layers that AlexNet has and Keras hasn't, or hasn't for every device."""
+
+import keras
+from keras import ops
+
+from dr_keras.grades import NUM_GRADES
+
+PACKAGE = "dr_keras"
+
+
+@keras.saving.register_keras_serializable(package=PACKAGE)
+class LocalResponseNormalization(keras.layers.Layer):
+    """Divides each value by a power of the squares in the channels around it (Krizhevsky 2012, section 3.3).
+
+    `x / (bias + alpha / size * sum of squares over size neighbouring channels) ** beta`, in Caffe's
+    writing of alpha. Input and output: (batch, height, width, channels).
+
+    Args:
+        size: channels in the sum, an odd number.
+        alpha, beta, bias: as in the formula; the defaults are AlexNet's in Caffe.
+    """
+
+    def __init__(self, size=5, alpha=1e-4, beta=0.75, bias=1.0, **kwargs):
+        super().__init__(**kwargs)
+        if size < 1 or size % 2 == 0:
+            raise ValueError(f"`size` must be a positive odd number. Received: size={size}")
+        self.size, self.alpha, self.beta, self.bias = size, alpha, beta, bias
+
+    def call(self, inputs):
+        """Normalises in float32, whatever the precision."""
+        x = ops.cast(inputs, "float32")
+        half, channels = self.size // 2, inputs.shape[-1]
+        squares = ops.pad(ops.square(x), ((0, 0), (0, 0), (0, 0), (half, half)))
+        total = sum(squares[..., first : first + channels] for first in range(self.size))
+        return ops.cast(x * ops.power(self.bias + self.alpha / self.size * total, -self.beta), inputs.dtype)
+
+    def compute_output_shape(self, input_shape):
+        """Returns `input_shape`."""
+        return input_shape
+
+    def get_config(self):
+        """Returns the arguments that rebuild the layer."""
+        own = {"size": self.size, "alpha": self.alpha, "beta": self.beta, "bias": self.bias}
+        return {**super().get_config(), **own}
+
+
+@keras.saving.register_keras_serializable(package=PACKAGE)
+class GroupedConv2D(keras.layers.Conv2D):
+    """`keras.layers.Conv2D` whose groups are convolved one by one: runs on every device and converts.
+
+    For CPUs, TensorFlow has grouped convolutions only through XLA. Arguments and weights are
+    those of `Conv2D`.
+    """
+
+    def call(self, inputs):
+        """Convolves each group of channels with its kernels."""
+        groups = zip(
+            ops.split(inputs, self.groups, axis=-1), ops.split(self.kernel, self.groups, axis=-1), strict=True
+        )
+        parts = [ops.conv(x, kernel, self.strides, self.padding) for x, kernel in groups]
+        x = ops.concatenate(parts, axis=-1)
+        return self.activation(x + ops.cast(self.bias, x.dtype)) if self.use_bias else self.activation(x)
+
+
+@keras.saving.register_keras_serializable(package=PACKAGE)
+class ExpectedGrade(keras.layers.Layer):
+    """Mean grade under probabilities of the grades: (batch, 5) -> (batch, 1), float32, in grade units."""
+
+    def call(self, inputs):
+        """Weighs each grade with its probability."""
+        grades = ops.arange(NUM_GRADES, dtype="float32")
+        return ops.sum(ops.cast(inputs, "float32") * grades, axis=-1, keepdims=True)
+
+    def compute_output_shape(self, input_shape):
+        """Returns (batch, 1)."""
+        return (*input_shape[:-1], 1)

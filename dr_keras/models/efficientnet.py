@@ -1,0 +1,140 @@
+"""EfficientNet-Lite 0 to 2: backbones for transfer, with the head that has regression activation maps.
+
+The family's table (Tan and Le 2019, arXiv:1905.11946) as TensorFlow's "lite" builder changes it: no
+squeeze and excitation, ReLU6 for swish, and the stem, the head and the depth of the first and the last
+stage not scaled. Convolutions pad as TensorFlow's "same", which the published PyTorch implementation
+reproduces.
+"""
+
+import dataclasses
+import itertools
+import math
+
+import keras
+from keras import layers
+
+from dr_keras.models.layers import FrozenBatchNormalization
+
+HEADS = ("gap", "bottleneck")
+# What the published weights were trained with: (pixel - 127) / 128, pixels 0-255.
+MEAN, SD = (127.0, 127.0, 127.0), (128.0, 128.0, 128.0)
+STEM_FILTERS, HEAD_FILTERS = 32, 1280
+
+
+@dataclasses.dataclass(frozen=True)
+class Stage:
+    """A row of the family's table: inverted residual blocks, of which only the first has the stride."""
+
+    repeats: int
+    kernel: int
+    stride: int
+    expansion: int
+    filters: int
+
+
+STAGES = (
+    Stage(1, 3, 1, 1, 16),
+    Stage(2, 3, 2, 6, 24),
+    Stage(2, 5, 2, 6, 40),
+    Stage(3, 3, 2, 6, 80),
+    Stage(3, 5, 1, 6, 112),
+    Stage(4, 5, 2, 6, 192),
+    Stage(1, 3, 1, 6, 320),
+)
+
+
+def efficientnet_lite0(image_size=384, head="gap", seed=0, name="efficientnet_lite0"):
+    """Builds EfficientNet-Lite0 (width 1.0, depth 1.0).
+
+    Args:
+        image_size: side of the stored image, a multiple of 32, and of the network's input, (batch,
+            image_size, image_size, 3), standardised with `MEAN` and `SD`. No margin is cut off: the outer
+            eighth of the radius holds a quarter of the retina that a photograph shows.
+        head: "gap": global average pooling of the last convolution and one linear unit; "bottleneck": the
+            same of the last block's linear projection, whose 320 channels suit few labels better than
+            the convolution's 1,280.
+        seed: of the initial weights.
+        name: of the model.
+
+    Returns:
+        A functional `keras.Model` with output (batch, 1), float32, in grade units. Its layers are
+        `stem_conv`, `block1a_depthwise`, ..., `block7a_project`, `head_conv`, each with `_bn` and,
+        where there is one, `_relu` behind it; blocks with a shortcut end in `block2b_add`; then `gap`
+        and `score`.
+
+    Raises:
+        ValueError: if an argument isn't one of those listed.
+    """
+    return _build(1.0, 1.0, image_size, head, seed, name)
+
+
+def efficientnet_lite1(image_size=384, head="gap", seed=0, name="efficientnet_lite1"):
+    """Builds EfficientNet-Lite1 (width 1.0, depth 1.1). Arguments, result, errors: `efficientnet_lite0`."""
+    return _build(1.0, 1.1, image_size, head, seed, name)
+
+
+def efficientnet_lite2(image_size=384, head="gap", seed=0, name="efficientnet_lite2"):
+    """Builds EfficientNet-Lite2 (width 1.1, depth 1.2). Arguments, result, errors: `efficientnet_lite0`."""
+    return _build(1.1, 1.2, image_size, head, seed, name)
+
+
+def _build(width, depth, image_size, head, seed, name):
+    if image_size < 32 or image_size % 32:
+        raise ValueError(f"`image_size` must be a multiple of 32. Received: image_size={image_size}")
+    if head not in HEADS:
+        raise ValueError(f"`head` must be one of {HEADS}. Received: head={head!r}")
+    inputs = keras.Input((image_size, image_size, 3), name="window")
+    draw = _initializers(seed)
+    x = layers.Conv2D(
+        STEM_FILTERS, 3, 2, padding="same", use_bias=False, kernel_initializer=draw(), name="stem_conv"
+    )(inputs)
+    x = _normalized(x, "stem", activated=True)
+    for number, stage in enumerate(STAGES, start=1):
+        scaled = stage not in (STAGES[0], STAGES[-1])
+        repeats = math.ceil(stage.repeats * depth) if scaled else stage.repeats
+        filters = _rounded(stage.filters * width)
+        for index in range(repeats):
+            stride = stage.stride if index == 0 else 1
+            x = _block(x, stage, stride, filters, f"block{number}{'abcdefgh'[index]}", draw)
+    if head == "gap":
+        x = layers.Conv2D(HEAD_FILTERS, 1, use_bias=False, kernel_initializer=draw(), name="head_conv")(x)
+        x = _normalized(x, "head", activated=True)
+    x = layers.GlobalAveragePooling2D(dtype="float32", name="gap")(x)
+    # From zero: random weights here would pull at a trained trunk before they mean anything.
+    x = layers.Dense(1, kernel_initializer="zeros", dtype="float32", name="score")(x)
+    return keras.Model(inputs, x, name=name)
+
+
+def _block(x, stage, stride, filters, name, draw):
+    """Expansion, convolution by depth, projection, and a shortcut where the shape stays."""
+    shortcut, channels = x, x.shape[-1]
+    options = {"padding": "same", "use_bias": False}
+    if stage.expansion != 1:
+        expand = f"{name}_expand"
+        x = layers.Conv2D(channels * stage.expansion, 1, kernel_initializer=draw(), name=expand, **options)(x)
+        x = _normalized(x, expand, activated=True)
+    depthwise, project = f"{name}_depthwise", f"{name}_project"
+    x = layers.DepthwiseConv2D(stage.kernel, stride, depthwise_initializer=draw(), name=depthwise, **options)(
+        x
+    )
+    x = _normalized(x, depthwise, activated=True)
+    x = layers.Conv2D(filters, 1, kernel_initializer=draw(), name=project, **options)(x)
+    x = _normalized(x, project, activated=False)
+    return layers.Add(name=f"{name}_add")([x, shortcut]) if stride == 1 and channels == filters else x
+
+
+def _normalized(x, name, activated):
+    x = FrozenBatchNormalization(epsilon=1e-3, name=f"{name}_bn")(x)
+    return layers.ReLU(max_value=6.0, name=f"{name}_relu")(x) if activated else x
+
+
+def _rounded(filters):
+    """The nearest multiple of 8, or the next if that one is less than 90 %."""
+    nearest = max(8, int(filters + 4) // 8 * 8)
+    return nearest + 8 if nearest < 0.9 * filters else nearest
+
+
+def _initializers(seed):
+    """Function that makes the published initializer, with another seed each time."""
+    seeds = itertools.count(seed * 1000)
+    return lambda: keras.initializers.VarianceScaling(2.0, "fan_out", "untruncated_normal", next(seeds))

@@ -1,0 +1,137 @@
+"""Rows of several callers, gathered into one batch for a model."""
+
+import asyncio
+import collections
+import concurrent.futures
+import dataclasses
+from typing import Any
+
+from dr_keras.serving.refusal import Refused
+
+
+@dataclasses.dataclass
+class _Waiting:
+    key: Any
+    row: Any
+    cost: float
+    arrived: float
+    result: asyncio.Future
+
+
+class Batcher:
+    """A queue before a function that works on batches, one at a time, in a thread of its own.
+
+    Args:
+        function: (key, rows) -> a result for each row; rows of a batch have one key.
+        max_batch: rows in a batch at most.
+        max_wait: seconds that the first row of a batch waits for others, at most.
+        max_queue: rows that wait at most.
+        max_cost: sum of the rows' costs in a batch at most; a costlier row goes alone.
+        observe: called with the number of rows of every batch; nothing if None.
+    """
+
+    def __init__(
+        self, function, max_batch=16, max_wait=0.005, max_queue=64, max_cost=float("inf"), observe=None
+    ):
+        self._function, self._observe = function, observe or (lambda count: None)
+        self._max_batch, self._max_wait = max_batch, max_wait
+        self._max_queue, self._max_cost = max_queue, max_cost
+        self._waiting = collections.deque()
+        self._changed, self._closing = asyncio.Event(), False
+        self._thread = concurrent.futures.ThreadPoolExecutor(1)
+        self._worker = asyncio.create_task(self._work())
+
+    def __len__(self):
+        """How many rows wait."""
+        return len(self._waiting)
+
+    async def submit(self, key, rows, costs=None):
+        """Waits for the results of rows.
+
+        Args:
+            key: what has to be equal within a batch.
+            rows: list, one or more.
+            costs: list of a number for each; none cost anything if None.
+
+        Returns:
+            List of results.
+
+        Raises:
+            Refused: 413 for more rows than can ever wait, 503 if there is no room now, or if it is closing.
+        """
+        if len(rows) > self._max_queue:
+            raise Refused(413, f"{len(rows)} photographs in a request, expected at most {self._max_queue}")
+        if self._closing:
+            raise Refused(503, "the server is shutting down", retry_after=5)
+        if len(self._waiting) + len(rows) > self._max_queue:
+            raise Refused(503, f"the queue is full ({self._max_queue} photographs); try again", retry_after=1)
+        loop = asyncio.get_running_loop()
+        items = [
+            _Waiting(key, row, cost, loop.time(), loop.create_future())
+            for row, cost in zip(rows, costs or [0] * len(rows), strict=True)
+        ]
+        self._waiting.extend(items)
+        self._changed.set()
+        return await asyncio.gather(*(item.result for item in items))
+
+    async def close(self):
+        """Finishes what waits, and ends the thread."""
+        self._closing = True
+        self._changed.set()
+        await self._worker
+        self._thread.shutdown()
+
+    async def _work(self):
+        loop = asyncio.get_running_loop()
+        while await self._is_due(loop):
+            batch = self._take()
+            if not batch:
+                continue
+            self._observe(len(batch))
+            call = loop.run_in_executor(
+                self._thread, self._function, batch[0].key, [item.row for item in batch]
+            )
+            outcome, error = None, None
+            try:
+                outcome = await call
+            except Exception as raised:  # it belongs to those who wait for it, not to the queue
+                error = raised
+            for k, item in enumerate(batch):
+                if item.result.done():
+                    continue
+                if error is None:
+                    item.result.set_result(outcome[k])
+                else:
+                    item.result.set_exception(error)
+
+    async def _is_due(self, loop):
+        """Waits until a batch should start; False once closed and empty."""
+        while not self._closing:
+            wait = None
+            if self._waiting:
+                wait = self._waiting[0].arrived + self._max_wait - loop.time()
+                alike = sum(item.key == self._waiting[0].key for item in self._waiting)
+                if wait <= 0 or alike >= self._max_batch:
+                    return True
+            self._changed.clear()
+            try:
+                await asyncio.wait_for(self._changed.wait(), wait)
+            except TimeoutError:
+                return True
+        return bool(self._waiting)
+
+    def _take(self):
+        """Removes the next batch: the first row, and those of its key for which there is room."""
+        batch, left, cost = [], collections.deque(), 0
+        for item in self._waiting:
+            if item.result.done():  # given up by its caller
+                continue
+            fits = not batch or (
+                item.key == batch[0].key
+                and len(batch) < self._max_batch
+                and cost + item.cost <= self._max_cost
+            )
+            (batch if fits else left).append(item)
+            cost += item.cost * fits
+        self._waiting = left
+        return batch

@@ -1,0 +1,109 @@
+"""What every request passes first: who may ask, how many at once; and what is told of it afterwards."""
+
+import hmac
+import ipaddress
+import json
+import time
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from dr_keras.serving.refusal import Refused
+from dr_keras.serving.telemetry import LOG
+
+_OPEN = ("/", "/page.css", "/page.js", "/healthz")  # without a token: they tell nothing of anybody
+_HEADERS = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cache-control", b"no-store"),
+)
+
+
+class Gateway:
+    """ASGI middleware.
+
+    Args:
+        app: the application behind it.
+        metrics: `telemetry.Metrics`.
+        token: without which nothing of substance is answered; None asks for none.
+        host: on which the server listens. Without a token, requests must be for it or for this machine by
+            name, so that a page from elsewhere can't reach it through a name that points here.
+        max_requests: that are answered at once.
+    """
+
+    def __init__(self, app, metrics, token, host, max_requests):
+        self._app, self._metrics = app, metrics
+        self._token, self._hosts = token, {host, "localhost"}
+        self._max_requests, self._active = max_requests, 0
+
+    async def __call__(self, scope, receive, send):
+        """Answers one request."""
+        if scope["type"] != "http":
+            return await self._app(scope, receive, send)
+        start, told = time.perf_counter(), {"status": 500, "started": False}
+
+        async def tell(message):
+            if message["type"] == "http.response.start":
+                told["status"], told["started"] = message["status"], True
+                message = {**message, "headers": [*message["headers"], *_HEADERS]}
+            await send(message)
+
+        is_post = scope["method"] == "POST"
+        self._active += is_post
+        try:
+            self._check(Request(scope))
+            await self._app(scope, receive, tell)
+        except Refused as refused:
+            await refusal(refused)(scope, receive, tell)
+        except Exception:
+            LOG.error("unexpected error", exc_info=True, extra={"fields": {"method": scope["method"]}})
+            if not told["started"]:
+                await refusal(Refused(500, "unexpected error; the server's log has it"))(scope, receive, tell)
+        finally:
+            self._active -= is_post
+            self._tell(scope, told["status"], time.perf_counter() - start)
+
+    def _check(self, request):
+        if self._token is None:
+            if not self._is_here(request.headers.get("host", "")):
+                raise Refused(421, "this server answers only for its own address")
+        elif request.url.path not in _OPEN and not bears(
+            request.headers.get("authorization", ""), self._token
+        ):
+            raise Refused(401, "expected the header Authorization: Bearer TOKEN")
+        if self._active > self._max_requests:
+            raise Refused(503, f"busy with {self._max_requests} requests; try again", retry_after=1)
+
+    def _is_here(self, host):
+        name = host.rsplit(":", 1)[0] if not host.endswith("]") else host
+        name = name.strip("[]").lower()
+        if name in self._hosts:
+            return True
+        try:
+            return ipaddress.ip_address(name).is_loopback
+        except ValueError:
+            return False
+
+    def _tell(self, scope, status, seconds):
+        route = getattr(scope.get("route"), "path", "none")
+        self._metrics.requests.labels(route, str(status)).inc()
+        self._metrics.seconds.labels(route).observe(seconds)
+        fields = {"method": scope["method"], "route": route, "status": status, "ms": round(1000 * seconds, 1)}
+        LOG.info("request", extra={"fields": {**fields, **scope.get("told", {})}})
+
+
+def bears(header, token):
+    """Whether an Authorization header has the token."""
+    kind, _, given = header.partition(" ")
+    return kind.lower() == "bearer" and hmac.compare_digest(given.strip().encode(), token.encode())
+
+
+def refusal(refused):
+    """The answer to a refused request, in TensorFlow Serving's form of an error."""
+    headers = {"Connection": "close"} if refused.status in (408, 413) else {}
+    if refused.retry_after is not None:
+        headers["Retry-After"] = str(refused.retry_after)
+    if refused.status == 401:
+        headers["WWW-Authenticate"] = "Bearer"
+    content = json.dumps({"error": str(refused)})
+    return Response(content, refused.status, headers, media_type="application/json")

@@ -1,0 +1,202 @@
+// Sends photographs to the server one by one, a few at a time, and shows what it answers. Keeps nothing.
+"use strict";
+
+const model = JSON.parse(document.body.dataset.model);
+const element = (id) => document.getElementById(id);
+const results = element("results");
+const queue = [];
+const AT_ONCE = 3;
+const TRIES = 6;
+let running = 0;
+// Of the photographs sent since all were last done: all, those done, and those among them that got a grade.
+let [total, done, graded] = [0, 0, 0];
+
+function post(path, file) {
+  const headers = { "Content-Type": "application/octet-stream" };
+  const token = element("token").value.trim();
+  if (token) headers.Authorization = `Bearer ${token}`;
+  return fetch(path, { method: "POST", body: file, headers });
+}
+
+// Posts a photograph; while the server is busy, waits as long as it says and tries again.
+async function ask(path, file) {
+  for (let tried = 1; ; tried += 1) {
+    let answer;
+    try {
+      answer = await post(path, file);
+    } catch {
+      throw new Error("The server can't be reached.");
+    }
+    if (answer.ok) return answer;
+    if (answer.status === 503 && tried < TRIES) {
+      const seconds = Number(answer.headers.get("Retry-After")) || 1;
+      await new Promise((resolve) => setTimeout(resolve, 1000 * seconds * tried));
+      continue;
+    }
+    if (answer.status === 401) {
+      element("access").hidden = false;
+      throw new Error("The server asks for its access token: enter it above, then choose the photograph again.");
+    }
+    const told = await answer.json().catch(() => ({}));
+    const reason = (told.error || `status ${answer.status}`).replace(/^photograph 0: /, "");
+    throw new Error(`This file can't be graded: ${reason}.`);
+  }
+}
+
+function show(item) {
+  const card = element("result").content.firstElementChild.cloneNode(true);
+  card.querySelector("h3").textContent = item.file.name || "Photograph";
+  results.prepend(card);
+  item.card = card;
+  element("clear").hidden = false;
+}
+
+function fact(name, value, remark) {
+  const box = document.createElement("div");
+  for (const [tag, text] of [["dt", name], ["dd", value]]) {
+    box.appendChild(document.createElement(tag)).textContent = text;
+  }
+  if (remark) box.lastElementChild.appendChild(document.createElement("small")).textContent = remark;
+  return box;
+}
+
+function range(grade) {
+  const [low, high] = [model.thresholds[grade - 1], model.thresholds[grade]];
+  if (low === undefined) return `this grade: below ${high}`;
+  return high === undefined ? `this grade: ${low} and above` : `this grade: ${low} to below ${high}`;
+}
+
+function fill(item, result) {
+  const { card, file } = item;
+  const original = URL.createObjectURL(file);
+  for (const image of card.querySelectorAll(".original")) image.src = original;
+  const [facts, heading] = [card.querySelector("dl"), card.querySelector(".grade")];
+  heading.hidden = false;
+  if (result.grade === null) {
+    heading.textContent = "Not gradable";
+    problem(item, `This doesn't look like a fundus photograph that can be graded: ${result.message}.`);
+  } else {
+    heading.textContent = `Grade ${result.grade}: ${result.grade_name}`;
+    graded += 1;
+    facts.append(
+      fact("Score, 0 to 4", result.score.toFixed(2), range(result.grade)),
+      fact("Referable", result.referable ? "yes" : "no", "moderate NPDR or worse"),
+      fact("Gradable", "yes", "a retina is visible"),
+    );
+  }
+  if (result.overlay_png) {
+    const overlay = card.querySelector(".overlay");
+    overlay.src = `data:image/png;base64,${result.overlay_png}`;
+    card.querySelector(".map").hidden = false;
+    const slider = card.querySelector("input[type=range]");
+    const fade = () => {
+      overlay.style.opacity = slider.value / 100;
+      slider.setAttribute("aria-valuetext", `${slider.value} percent`);
+    };
+    slider.addEventListener("input", fade);
+    fade();
+  }
+  const button = card.querySelector(".report");
+  button.setAttribute("aria-label", `Download report of ${file.name || "the photograph"}`);
+  button.addEventListener("click", () => download(item, button));
+  card.querySelector(".answer").hidden = false;
+}
+
+function problem(item, text) {
+  const place = item.card.querySelector(".problem");
+  place.textContent = text;
+  place.hidden = false;
+}
+
+async function download(item, button) {
+  button.disabled = true;
+  try {
+    const text = await (await ask("report", item.file)).blob();
+    const link = document.createElement("a");
+    link.href = URL.createObjectURL(text);
+    link.download = `${(item.file.name || "photograph").replace(/\.[^.]*$/, "")}_report.html`;
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(link.href), 10000);
+  } catch (error) {
+    problem(item, error.message);
+  }
+  button.disabled = false;
+}
+
+function tell(last) {
+  let text = `${done} of ${total} done. ${last}`;
+  if (done === total) text = total === 1 ? `Done. ${last}` : `Done. ${graded} of ${total} photographs graded.`;
+  element("status").textContent = text;
+}
+
+async function grade(item) {
+  const wait = item.card.querySelector(".wait");
+  wait.textContent = "Being graded";
+  let said;
+  try {
+    const result = await (await ask("grade", item.file)).json();
+    if (!item.card.isConnected) return;
+    fill(item, result);
+    said = item.card.querySelector(".grade").textContent;
+  } catch (error) {
+    problem(item, error.message);
+    said = "no grade";
+  }
+  wait.hidden = true;
+  done += 1;
+  tell(`${item.file.name || "Photograph"}: ${said}.`);
+}
+
+async function next() {
+  if (running >= AT_ONCE || !queue.length) return;
+  running += 1;
+  await grade(queue.shift());
+  running -= 1;
+  next();
+}
+
+function add(files) {
+  if (done === total) done = total = graded = 0;
+  for (const file of files) {
+    const item = { file };
+    show(item);
+    queue.push(item);
+    total += 1;
+  }
+  if (files.length) element("status").textContent = `Grading ${total === 1 ? "1 photograph" : `${total} photographs`}.`;
+  for (let k = 0; k < AT_ONCE; k += 1) next();
+}
+
+for (const id of ["choose", "take"]) {
+  element(id).addEventListener("change", (event) => {
+    add([...event.target.files]);
+    event.target.value = ""; // so that the same file can be chosen again
+  });
+}
+document.addEventListener("dragover", (event) => {
+  event.preventDefault();
+  document.body.classList.add("dragging");
+});
+document.addEventListener("dragleave", (event) => {
+  if (!event.relatedTarget) document.body.classList.remove("dragging");
+});
+document.addEventListener("drop", (event) => {
+  event.preventDefault();
+  document.body.classList.remove("dragging");
+  add([...event.dataTransfer.files]);
+});
+element("access").addEventListener("submit", (event) => event.preventDefault());
+element("clear").addEventListener("click", () => {
+  for (const image of results.querySelectorAll(".original")) URL.revokeObjectURL(image.src);
+  queue.length = 0;
+  done = total = graded = 0;
+  results.replaceChildren();
+  element("clear").hidden = true;
+  element("status").textContent = "Cleared.";
+  element("choose").focus();
+});
+element("access").hidden = !model.needs_token;
+element("about").textContent = `Model ${model.name}, version ${model.version}. Grades on the ICDR scale, 0 to 4.`;
+element("keeps").textContent = model.keeps
+  ? "This server keeps the photographs sent to it, and their results."
+  : "Photographs are sent to this server to be graded and are not kept.";

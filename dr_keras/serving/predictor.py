@@ -1,0 +1,121 @@
+"""From a request's tensors to its answer, whichever way it came: checked, queued, run in a batch."""
+
+import asyncio
+import io
+
+import numpy as np
+from PIL import Image
+
+from dr_keras.data import decoding, inspection
+from dr_keras.serving.batching import Batcher
+from dr_keras.serving.refusal import Refused
+from dr_keras.serving.servable import PHOTOGRAPHS
+
+_NO_RETINA = {inspection.BLACK, inspection.NO_DETAIL, inspection.NO_RED, inspection.NO_FUNDUS}
+_BATCH_PIXELS = 100e6  # decoded at once; some 2 GB while they are being prepared
+
+
+class Predictor:
+    """A `Servable` behind a queue. It needs a running event loop, and `close` at the end.
+
+    Args:
+        servable: the model.
+        limits: `Limits`.
+        observe: see `Batcher`.
+    """
+
+    def __init__(self, servable, limits, observe=None):
+        self.servable, self.limits = servable, limits
+        self._batcher = Batcher(
+            self._run, limits.max_batch, limits.max_wait, limits.max_queue, _BATCH_PIXELS, observe
+        )  # fmt: skip
+
+    def __len__(self):
+        """How many photographs wait."""
+        return len(self._batcher)
+
+    async def predict(self, signature, inputs):
+        """Runs a signature.
+
+        Args:
+            signature: its name.
+            inputs: dict of input name to array, the batch first.
+
+        Returns:
+            Dict of output name to array, the batch first.
+
+        Raises:
+            Refused: 400 for wrong inputs, photographs of too many pixels, or if none of the photographs can
+                be read; 413 and 503 where the queue has no room; 504 if it takes too long.
+        """
+        rows = _split(inputs, self.servable.inputs(signature))
+        costs = [self._cost(number, row) for number, row in enumerate(rows)]
+        shapes = tuple((name, array.shape[1:]) for name, array in sorted(inputs.items()))
+        try:
+            async with asyncio.timeout(self.limits.seconds):
+                results = await self._batcher.submit((signature, shapes), rows, costs)
+        except TimeoutError:
+            raise Refused(504, f"not answered within {self.limits.seconds:g} seconds") from None
+        outputs = {name: _stack([result[name] for result in results]) for name in results[0]}
+        if PHOTOGRAPHS in inputs:
+            _refuse_unreadable(outputs)
+        return outputs
+
+    async def close(self):
+        """Finishes what waits."""
+        await self._batcher.close()
+
+    def _run(self, key, rows):
+        return self.servable.run(key[0], rows)
+
+    def _cost(self, number, row):
+        """Pixels that will be decoded of a row's photograph."""
+        if PHOTOGRAPHS not in row:
+            return 0
+        try:
+            with Image.open(io.BytesIO(row[PHOTOGRAPHS].item()), formats=("JPEG", "PNG")) as image:
+                kind, (width, height) = image.format, image.size
+        except Image.DecompressionBombError:
+            kind, width, height = "PNG", 1, decoding.MAX_PIXELS + 1
+        except Exception:  # Pillow raises many kinds for damaged headers; the signature says what is wrong
+            return _BATCH_PIXELS
+        if width * height > self.limits.max_pixels:
+            raise Refused(
+                400, f"photograph {number}: expected at most {self.limits.max_pixels / 1e6:g} megapixels"
+            )
+        size = self.servable.metadata.get("image_size", decoding.MIN_SIDE)
+        return width * height / (decoding.reduction(min(width, height), size) ** 2 if kind == "JPEG" else 1)
+
+
+def _split(inputs, specs):
+    """Rows of a batch: list of dict of input name to array."""
+    for name, array in inputs.items():
+        expected = specs[name].shape
+        if not array.ndim or expected is not None and not _fits(array.shape, expected):
+            shape = [-1 if length is None else length for length in expected or (None,)]
+            raise Refused(400, f"input {name}: expected shape {shape} but got: {list(array.shape)}")
+    counts = {len(array) for array in inputs.values()}
+    if len(counts) > 1:
+        raise Refused(400, "inputs must have the same 0-th dimension")
+    if counts == {0}:
+        raise Refused(400, "no values in the request; expected at least one")
+    return [{name: array[k, ...] for name, array in inputs.items()} for k in range(counts.pop())]
+
+
+def _fits(shape, expected):
+    return len(shape) == len(expected) and all(e in (None, s) for s, e in zip(shape, expected, strict=True))
+
+
+def _stack(values):
+    if isinstance(values[0], bytes):
+        stacked = np.empty(len(values), object)
+        stacked[:] = values
+        return stacked
+    return np.stack(values)
+
+
+def _refuse_unreadable(outputs):
+    """Raises `Refused` if none of the photographs could be read; one without a retina was read."""
+    messages = [message.decode() for message in outputs.get("message", ())]
+    if messages and all(message and message not in _NO_RETINA for message in messages):
+        raise Refused(400, f"photograph 0: {messages[0]}")

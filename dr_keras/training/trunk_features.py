@@ -1,0 +1,124 @@
+"""What a frozen trunk makes of each photograph, computed once and kept beside the prepared photographs.
+
+A photograph's features are those of its eight orientations: flips and right-angle turns, which P1 names
+as the augmentation.
+"""
+
+import contextlib
+import hashlib
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from dr_keras.data.pipeline import evaluation_batches
+from dr_keras.errors import InputError
+from dr_keras.files import atomic_path
+
+ORIENTATIONS = 8
+_BATCH = 16  # photographs whose orientations go through the trunk at once
+
+
+def trunk_of(network, layer):
+    """The part of a network up to a layer, which is frozen from then on.
+
+    Raises:
+        InputError: if there is no such layer, or what follows doesn't run from it alone.
+    """
+    names = [each.name for each in network.layers]
+    if layer not in names:
+        raise InputError(
+            f"--freeze_through={layer}: {network.name} has no such layer; it has {', '.join(names)}"
+        )
+    trunk = keras.Model(network.inputs, network.get_layer(layer).output)
+    for each in trunk.layers:
+        each.trainable = False
+    if not network.trainable_variables:
+        raise InputError(f"--freeze_through={layer}: leaves nothing of {network.name} to train")
+    return trunk
+
+
+class FeatureCache:
+    """Features of a dataset's photographs by the frozen trunk that was last asked for.
+
+    Where the folder of the prepared photographs can be written they are kept there, in `features-KEY.npy`,
+    for the next run with this trunk.
+
+    Args:
+        prepared: `PreparedDataset` of the trunk's image size.
+        progress: wraps the iteration over batches as `tqdm.tqdm` does, called with `total`; or None.
+    """
+
+    def __init__(self, prepared, progress=None):
+        self._prepared = prepared
+        self._progress = progress or (lambda batches, total: batches)
+        self._key, self._features = None, None
+
+    def of(self, grader, trunk, indices):
+        """Computes what isn't there yet.
+
+        Args:
+            grader: the trunk's, which brings window and standardisation.
+            trunk: of `trunk_of`.
+            indices: int array (n,) of photographs.
+
+        Returns:
+            float16 (n, 8, ...): a photograph's features in each orientation, upright first.
+        """
+        key = _digest(grader, trunk)
+        path = Path(self._prepared.root) / f"features-{key[:16]}.npy"
+        if key != self._key:
+            shape = (len(self._prepared), ORIENTATIONS, *trunk.output.shape[1:])
+            self._key, self._features = key, _load(path, shape)
+        known = ~np.isnan(self._features.reshape(len(self._features), -1)[:, 0])
+        todo = np.unique(np.asarray(indices)[~known[indices]])
+        if len(todo):
+            self._compute(todo, _orientations_step(grader, trunk))
+            with contextlib.suppress(OSError):  # read-only or full: they stay in memory
+                _save(path, self._features)
+        return self._features[indices]
+
+    def _compute(self, todo, step):
+        batches = evaluation_batches(self._prepared, todo, _BATCH)
+        for number, batch in enumerate(self._progress(batches, total=len(batches))):
+            features = step(batch["image"]).numpy()
+            self._features[todo[number * _BATCH : number * _BATCH + len(features)]] = features
+
+
+def _load(path, shape):
+    """float16 of the shape, NaN where nothing is known."""
+    if path.exists():
+        return np.load(path)
+    return np.full(shape, np.nan, np.float16)
+
+
+def _save(path, features):
+    with atomic_path(path) as temporary, open(temporary, "wb") as file:
+        np.save(file, features)
+
+
+def _digest(grader, trunk):
+    digest = hashlib.sha256(repr(grader.get_layer("standardize").get_config()).encode())
+    for value in trunk.get_weights():
+        digest.update(np.ascontiguousarray(value).data)
+    digest.update(str(trunk.output.shape).encode())
+    return digest.hexdigest()
+
+
+def oriented(images, number):
+    """Turns images (batch, height, width, channels) into one of the eight orientations; 0 is upright."""
+    return tf.image.rot90(images if number < 4 else images[:, :, ::-1], number % 4)
+
+
+def _orientations_step(grader, trunk):
+    window, standardize = grader.get_layer("window"), grader.get_layer("standardize")
+
+    @tf.function(input_signature=[tf.TensorSpec((None, *grader.input_shape[1:]), tf.uint8)])
+    def step(images):
+        images = tf.cast(images, tf.float32)
+        turned = [oriented(images, number) for number in range(ORIENTATIONS)]
+        parts = [tf.cast(trunk(standardize(window(each)), training=False), tf.float16) for each in turned]
+        return tf.stack(parts, axis=1)
+
+    return step.get_concrete_function()

@@ -1,0 +1,47 @@
+"""Clusters abnormal patches by the model's own features, and shows them (P1 section 3.3, figure 10).
+
+  python scripts/cluster_patches.py --model=RUN --patches=FOLDER --output_dir=clusters
+
+FOLDER is what segment_patches.py wrote. Writes clusters.png (figure 10), stages.png, silhouette.png,
+clusters.csv, clusters.json, patches.html (point at a patch to see it; works offline) and a folder for
+TensorBoard's projector. Research use only.
+"""
+
+from absl import flags
+
+from dr_keras import cli_flags
+
+cli_flags.define_model_flag()
+cli_flags.define_output_dir("figures, tables, patches.html, projector")
+cli_flags.define_seed()
+flags.DEFINE_string("patches", None, "Folder of segment_patches.py.", required=True)
+flags.DEFINE_integer("fold", 0, "Of a run with folds, whose features.", lower_bound=0)
+flags.DEFINE_string("layer", "pool5", "Layer that the features are from.")
+flags.DEFINE_integer("clusters", 20, "k of k-means.", lower_bound=2)
+
+FLAGS = flags.FLAGS
+
+
+def main(argv):
+    cli_flags.refuse_arguments(argv)
+    from dr_keras.training import run_folder
+
+    path = run_folder.find_model(FLAGS.model, FLAGS.fold)
+    run_folder.check_report_dir(FLAGS.output_dir)
+    cli_flags.require_tensorflow()
+    from dr_keras.evaluation import patch_clusters, patch_report
+    from dr_keras.models.grader import load_grader
+
+    table = patch_clusters.read_patches(FLAGS.patches)
+    found = patch_report.write_clusters(
+        FLAGS.output_dir, table, load_grader(path), FLAGS.layer, FLAGS.clusters, FLAGS.seed
+    )
+    print(
+        f"{FLAGS.output_dir}/patches.html: {len(table.images)} patches in {len(found['counts'])} clusters; "
+        f"stages over clusters: Cramer's V {found['cramers_v']:.2f}, "
+        f"p {found['p_value_by_photograph']:.3f} by photograph"
+    )
+
+
+if __name__ == "__main__":
+    cli_flags.run(main)

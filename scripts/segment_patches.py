@@ -1,0 +1,64 @@
+"""Cuts out the abnormal patches: the windows of a layer without which a model's score falls (P1 section 3.3).
+
+  python scripts/segment_patches.py --model=RUN --data_dir=FOLDER --output_dir=patches
+
+Writes patches.csv (source, true grade, score, drop, box in the photograph's pixels) and the patches as PNG.
+Photographs of a run with folds are searched by the network that never saw them. Research use only.
+"""
+
+from absl import flags
+
+from dr_keras import cli_flags
+
+_DATA_FLAGS = ("data_dir", "dataset", "synthetic_images")
+
+cli_flags.define_model_flag()
+cli_flags.define_data_flags()
+cli_flags.define_cache_dir()
+cli_flags.define_split()
+cli_flags.define_output_dir("patches.csv and the folder patches")
+cli_flags.define_batch_size()
+flags.DEFINE_string("layer", "pool5", "Layer whose windows are hidden, across all channels.")
+flags.DEFINE_integer("window", 2, "Side of what is hidden, in cells of --layer.", lower_bound=1)
+flags.DEFINE_float("threshold", 0.2, "Least drop of the score, in the unit interval: a grade is 0.25.")
+flags.DEFINE_bool("merge", False, "Make one patch of windows that overlap.")
+
+FLAGS = flags.FLAGS
+
+
+def main(argv):
+    cli_flags.refuse_arguments(argv)
+    from dr_keras.training import run_folder
+
+    run_folder.find_models(FLAGS.model)
+    run_folder.check_report_dir(FLAGS.output_dir)
+    if not any(FLAGS[name].present for name in _DATA_FLAGS):
+        cli_flags.take_from_run(_DATA_FLAGS, run_folder.read_flags(FLAGS.model))
+    cli_flags.check_data()
+    cli_flags.require_tensorflow()
+    from dr_keras.evaluation import judged
+    from dr_keras.explain import patches
+
+    done = judged.judge(
+        FLAGS.model, cli_flags.open_prepared, FLAGS.split, FLAGS.batch_size, cli_flags.progress("grading")
+    )
+    graders, prepared, indices = done.model.graders, done.prepared, done.scores.indices
+    scores, drops = patches.occlusion_drops(
+        graders, prepared, indices, done.scores.scored_by, FLAGS.window, FLAGS.layer, FLAGS.batch_size,
+        cli_flags.progress("occluding"),
+    )  # fmt: skip
+    remark = patches.advice(drops, FLAGS.threshold)
+    if remark:
+        print(remark)
+    found = patches.select(drops, FLAGS.threshold, FLAGS.window, FLAGS.merge)
+    places = patches.boxes(found, graders[0], [prepared.views[index] for index in indices], FLAGS.layer)
+    records = [prepared.records[index] for index in indices]
+    table = patches.write_patches(
+        FLAGS.output_dir, found, places, records, done.scored.labels, scores, prepared.image_size
+    )
+    of = len({patch.position for patch in found})
+    print(f"{table}: {len(found)} patches of {of} among {len(indices)} photographs")
+
+
+if __name__ == "__main__":
+    cli_flags.run(main)

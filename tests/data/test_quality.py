@@ -1,0 +1,128 @@
+"""Photographs made worse until they can't be graded, step by step."""
+
+import cv2
+import numpy as np
+import pytest
+
+from dr_keras.data.fundus import FieldOfView, crop_square, find_field_of_view
+from dr_keras.data.preparation import prepare_image
+from dr_keras.data.quality import gradability
+from dr_keras.data.synthetic import draw_fundus
+
+SEEDS = (0, 1, 2, 3, 4, 5)
+
+
+def photographs(size=400):
+    return [draw_fundus(seed, seed % 5, size).image for seed in SEEDS]
+
+
+def judge(image):
+    return gradability(image, find_field_of_view(image))
+
+
+def blurred(image, sigma):
+    """Blurred by `sigma` of 256 pixels across the field of view."""
+    return cv2.GaussianBlur(image, (0, 0), sigma * 2 * find_field_of_view(image).radius / 256)
+
+
+def with_gamma(image, gamma):
+    return (255 * (image / 255) ** gamma).astype(np.uint8)
+
+
+def exposed(image, factor):
+    return np.clip(image * float(factor), 0, 255).astype(np.uint8)
+
+
+def shaded(image):
+    """The right two thirds of the field of view a tenth as bright, as through a small pupil."""
+    view, shaded = find_field_of_view(image), image.astype(float)
+    shaded[:, int(view.center_x - view.radius / 3) :] *= 0.1
+    return shaded.astype(np.uint8)
+
+
+def cut(image, share):
+    """Without the left part of the field of view: `share` of its diameter."""
+    view = find_field_of_view(image)
+    return np.ascontiguousarray(image[:, int(view.center_x - view.radius + 2 * view.radius * share) :])
+
+
+def test_good_photographs():
+    for image in photographs():
+        assert judge(image) == (True, "")
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda image: blurred(image, 1.5), "out of focus"),
+        (lambda image: blurred(image, 3), "out of focus"),
+        (lambda image: blurred(image, 6), "out of focus"),
+        (shaded, "too dark"),
+        (lambda image: exposed(image, 0.1), "no visible retina"),
+        (lambda image: exposed(image, 5), "too bright"),
+        (lambda image: cut(image, 0.45), "cut off"),
+        (np.zeros_like, "no visible retina: the photograph is black"),
+        (lambda image: np.full_like(image, 120), "no visible retina: the photograph has no detail"),
+    ],
+    ids=["blur", "more blur", "much blur", "shaded", "dark", "overexposed", "cut", "black", "flat"],
+)
+def test_photographs_too_bad_to_be_graded(change, reason):
+    for seed, image in zip(SEEDS, photographs(), strict=True):
+        gradable, found = judge(change(image))
+        assert not gradable and found.startswith(reason), (seed, found)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda image: blurred(image, 0.3),
+        lambda image: with_gamma(image, 1.5),
+        lambda image: exposed(image, 0.5),
+        lambda image: exposed(image, 1.3),
+        lambda image: cut(image, 0.15),
+        lambda image: image[:, ::-1].copy(),
+        lambda image: np.rot90(image).copy(),
+    ],
+    ids=["blur", "gamma", "dimmer", "brighter", "cut", "mirrored", "turned"],
+)
+def test_photographs_a_little_worse(change):
+    for seed, image in zip(SEEDS, photographs(), strict=True):
+        assert judge(change(image)) == (True, ""), seed
+
+
+def test_the_share_that_is_cut_off_is_named():
+    """Half a diameter off a circle is half of it; what is left fills half the square."""
+    image = crop_square(draw_fundus(0, 0, 400).image, find_field_of_view(draw_fundus(0, 0, 400).image), 256)
+    image[:, :128] = 0
+    _, reason = gradability(image, FieldOfView.of_square(256))
+    share = int(reason.removeprefix("cut off: ").partition("%")[0])
+    assert abs(share - 50) <= 2 and reason.endswith("of the field of view is in the photograph and lit")
+
+
+@pytest.mark.parametrize("size", [256, 384, 640])
+def test_prepared_squares_are_judged_as_their_photographs(size, tmp_path):
+    for change, expected in [(lambda image: image, ""), (lambda image: blurred(image, 2), "out of focus")]:
+        image = change(draw_fundus(3, 2, 700).image)
+        cv2.imwrite(str(tmp_path / "a.png"), image[..., ::-1])
+        prepared = prepare_image(tmp_path / "a.png", size)
+        judged = gradability(prepared.pixels, FieldOfView.of_square(size, prepared.field_of_view.found))
+        assert judged == judge(image) and judged[1].startswith(expected), size
+
+
+def test_focus_is_not_judged_on_small_squares():
+    image = draw_fundus(3, 2, 400).image
+    small = crop_square(image, find_field_of_view(image), 128)
+    assert gradability(small, FieldOfView.of_square(128)) == (True, "")
+
+
+def test_real_photographs_pass(shared_dir):
+    """Of IDRiD's training photographs, every fortieth; measured on all 413: all pass."""
+    folder = shared_dir / "idrid" / "B. Disease Grading" / "1. Original Images" / "a. Training Set"
+    paths = sorted(folder.glob("*.jpg"))[::40]
+    assert len(paths) == 11
+    for path in paths:
+        prepared = prepare_image(path, 256)
+        view = FieldOfView.of_square(256, prepared.field_of_view.found)
+        assert gradability(prepared.pixels, view) == (True, ""), path.name
+        soft = cv2.GaussianBlur(prepared.pixels, (0, 0), 2.0)
+        assert gradability(soft, view) == (False, "out of focus: fine detail is missing"), path.name

@@ -1,0 +1,52 @@
+"""A tiny grader whose scores spread over the grades, and its SavedModel."""
+
+import cv2
+import numpy as np
+import pytest
+
+from dr_keras.models.grader import build_grader
+from dr_keras.models.nets import net5
+
+
+@pytest.fixture(scope="session")
+def make_grader():
+    """Function (seed, **options) -> Net-5 at 128 px that scores brightness differences, about 0 to 4."""
+
+    def make(seed=0, **options):
+        network = net5(128, width=0.1, seed=seed, **options)
+        score = network.get_layer("score")
+        score.kernel.assign(np.abs(score.kernel.numpy()) * 30)
+        return build_grader(network, 128, (110, 60, 25), (60, 40, 25))
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def encode(draw_photograph):
+    """Function (seed, form, height, width) -> (bytes of a JPEG or PNG, its pixels before encoding)."""
+
+    def encoded(seed=0, form=".jpg", height=480, width=640):
+        pixels = draw_photograph(seed, height, width)
+        pixels = np.clip(pixels * (0.5 + 0.2 * (seed % 4)), 0, 255).astype(np.uint8)
+        return cv2.imencode(form, pixels[..., ::-1])[1].tobytes()
+
+    return encoded
+
+
+@pytest.fixture(scope="session")
+def exported(make_grader, tmp_path_factory):
+    """(graders, folder of versions): two networks, exported with thresholds of their own."""
+    from dr_keras.export.saved_model import export_saved_model
+
+    graders = [make_grader(0), make_grader(1)]
+    folder = tmp_path_factory.mktemp("savedmodels") / "tiny"
+    export_saved_model(graders, folder, thresholds=(0.1, 1.0, 2.0, 3.0))
+    return graders, folder
+
+
+@pytest.fixture(scope="session")
+def loaded(exported):
+    """The exported model, loaded."""
+    from dr_keras.export.saved_model import load_saved_model
+
+    return load_saved_model(exported[1])

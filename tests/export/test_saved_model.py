@@ -1,0 +1,182 @@
+"""The exported SavedModel against Keras, and in the hands of TensorFlow's own tool."""
+
+import io
+import os
+import subprocess
+import sys
+
+import cv2
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+from dr_keras.data.preparation import prepare_image
+from dr_keras.errors import InputError
+from dr_keras.explain import explainer, overlay, ram
+from dr_keras.export.saved_model import export_saved_model, load_saved_model
+from dr_keras.export.warm_up import FILE
+from dr_keras.training.inference import scoring_step
+
+
+def keras_scores(graders, paths):
+    images = np.stack([prepare_image(path, 128).pixels for path in paths])
+    return np.mean([scoring_step(grader)(images).numpy() for grader in graders], axis=0)
+
+
+@pytest.fixture(scope="module")
+def photographs(encode, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("photographs")
+    shapes = [(480, 640), (600, 600), (300, 200), (1200, 1600)]
+    for seed, (height, width) in enumerate(shapes):
+        for form in (".jpg", ".png"):
+            (folder / f"{seed}{form}").write_bytes(encode(seed, form, height, width))
+    return sorted(folder.iterdir())
+
+
+def test_scores_are_those_of_keras(exported, loaded, photographs):
+    expected = keras_scores(exported[0], photographs)
+    graded = loaded.grade([path.read_bytes() for path in photographs])
+    assert np.ptp(expected) > 0.5  # the photographs differ
+    np.testing.assert_allclose(graded["score"], expected, atol=1e-3)
+    grades = np.sum(expected[:, None] >= [0.1, 1, 2, 3], axis=1)
+    np.testing.assert_array_equal(graded["grade"], grades)
+    np.testing.assert_array_equal(graded["referable"], grades >= 2)
+    assert graded["gradable"].all() and set(graded["message"]) == {b""}
+
+
+def test_a_photograph_has_one_score_in_any_batch(loaded, photographs):
+    data = [path.read_bytes() for path in photographs]
+    together = loaded.grade(data)["score"]
+    alone = [loaded.grade([item])["score"][0] for item in data[:3]]
+    np.testing.assert_allclose(alone, together[:3], atol=1e-5)
+
+
+def test_bad_files_are_answered_for_themselves(loaded, photographs, write_odd_photographs, tmp_path):
+    reasons = write_odd_photographs(tmp_path / "odd")
+    names = sorted(reasons)
+    good = photographs[0].read_bytes()
+    rng = np.random.default_rng(0)
+    noise = [bytes(rng.integers(0, 256, 200, np.uint8)), b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"]
+    files = [(tmp_path / "odd" / name).read_bytes() for name in names]
+    graded = loaded.grade([good, *files, *noise, good])
+    np.testing.assert_allclose(graded["score"][[0, -1]], loaded.grade([good])["score"][0], atol=1e-5)
+    for row, name in enumerate(names, start=1):
+        message = graded["message"][row].decode()
+        assert graded["gradable"][row] == (message == ""), name
+        assert np.isnan(graded["score"][row]) == (message != "")
+        assert (graded["grade"][row] == -1) == (message != "")
+        if reasons[name] == "too large, expected at most 150 megapixels":
+            assert message == "20000x20000 pixels, expected at most 150 megapixels"
+        elif reasons[name]:
+            assert reasons[name] in message, name
+        else:
+            assert message == "", name
+    assert not graded["gradable"][len(names) + 1 : -1].any()
+
+
+def test_every_truncation_is_survived(loaded, encode):
+    data = encode(0, ".png", 120, 160)
+    cut = [data[:length] for length in range(1, len(data), len(data) // 40)]
+    assert not loaded.grade(cut)["gradable"].any()
+
+
+def test_an_empty_batch_has_an_empty_answer(loaded):
+    assert loaded.grade([])["score"].shape == (0,)
+
+
+def test_orientation_is_not_applied(loaded, draw_photograph):
+    """EXIF orientation, which the Python path applies, is unknown to TensorFlow's decoders."""
+    exif = Image.Exif()
+    exif[274] = 6
+    plain, tagged = io.BytesIO(), io.BytesIO()
+    image = Image.fromarray(draw_photograph(0))
+    image.save(plain, "JPEG", quality=95)
+    image.save(tagged, "JPEG", quality=95, exif=exif)
+    scores = loaded.grade([plain.getvalue(), tagged.getvalue()])["score"]
+    assert scores[0] == scores[1]
+
+
+def test_no_retina_is_not_gradable(loaded):
+    black = cv2.imencode(".png", np.zeros((100, 100, 3), np.uint8))[1].tobytes()
+    graded = loaded.grade([black])
+    assert graded["message"][0] == b"no visible retina: the photograph is black"
+    assert np.isnan(graded["score"][0]) and not graded["gradable"][0] and not graded["referable"][0]
+
+
+def test_maps_and_overlays_are_those_of_explain(exported, loaded, photographs):
+    paths = [photographs[0], photographs[6]]
+    explained = loaded.explain([path.read_bytes() for path in paths] + [b"bad"])
+    images = np.stack([prepare_image(path, 128).pixels for path in paths])
+    expected = np.mean([ram.regression_activation_map(g, images)[1] for g in exported[0]], axis=0)
+    np.testing.assert_allclose(explained["map"][:2], expected, atol=1e-3)
+    assert np.isnan(explained["map"][2]).all() and explained["overlay_png_bytes"][2] == b""
+    explain = explainer.Explainer([exported[0]], max_side=512)
+    for picture, (_, found, _) in zip(explained["overlay_png_bytes"], explain([str(p) for p in paths])):
+        drawn = cv2.imdecode(np.frombuffer(picture, np.uint8), cv2.IMREAD_COLOR)[..., ::-1].astype(int)
+        difference = np.abs(drawn - overlay.panels(found)[1])
+        assert drawn.shape[1] == 512 and np.mean(difference > 2) < 0.005
+        assert np.ptp(found.heat) > 0.1
+
+
+def test_pixels_takes_prepared_images(exported, loaded, photographs):
+    images = np.stack([prepare_image(path, 128).pixels for path in photographs[:3]])
+    expected = keras_scores(exported[0], photographs[:3])
+    np.testing.assert_allclose(loaded.grade_pixels(images)["score"], expected, atol=1e-6)
+
+
+def test_metadata_and_warm_up_lie_inside(exported, loaded):
+    described = loaded.metadata
+    assert described["name"] == "tiny" and described["image_size"] == 128 and described["networks"] == 2
+    assert described["thresholds"] == [0.1, 1, 2, 3] and described["referable_grade"] == 2
+    assert len(described["grade_names"]) == 5 and len(described["sha256"]) == 64
+    records = [r.numpy() for r in tf.data.TFRecordDataset(str(exported[1] / "1" / "assets.extra" / FILE))]
+    assert len(records) == 2 and all(b"image_bytes" in record for record in records)
+    # PredictionLog.predict_log is field 6, PredictLog.request field 1, both length-delimited.
+    assert all(record[0] == 6 << 3 | 2 for record in records)
+    photograph = records[0][records[0].index(b"\xff\xd8\xff") :]
+    assert loaded.grade([photograph])["gradable"][0]
+
+
+def test_versions_are_never_overwritten(make_grader, tmp_path, monkeypatch):
+    (tmp_path / "3").mkdir(parents=True)
+    (tmp_path / ".export-left").mkdir()  # of an export that was killed
+    grader = make_grader(head="dense")
+    assert export_saved_model([grader], tmp_path).name == "4"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["3", "4"]
+    model = load_saved_model(tmp_path)
+    assert (
+        model.version == 4 and not model.explains and set(model.signatures) == {"serving_default", "pixels"}
+    )
+
+    def fail(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "rename", fail)
+    with pytest.raises(KeyboardInterrupt):
+        export_saved_model([grader], tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["3", "4"]
+
+
+def test_what_is_no_model_is_named(tmp_path):
+    with pytest.raises(InputError, match="no SavedModel there"):
+        load_saved_model(tmp_path)
+
+
+def test_saved_model_cli_shows_and_runs_it(exported, photographs, tmp_path):
+    tool = os.path.join(os.path.dirname(sys.executable), "saved_model_cli")
+    folder = exported[1] / "1"
+    shown = subprocess.run(
+        [tool, "show", "--dir", folder, "--all"], capture_output=True, text=True, check=True
+    )
+    for text in ("signature_def['serving_default']", "inputs['image_bytes']", "outputs['overlay_png_bytes']"):
+        assert text in shown.stdout
+    np.save(
+        tmp_path / "photographs.npy", np.array([path.read_bytes() for path in photographs[:2]] + [b"bad"])
+    )
+    run = [tool, "run", "--dir", folder, "--tag_set", "serve", "--signature_def", "serving_default"]
+    run += ["--inputs", f"image_bytes={tmp_path / 'photographs.npy'}", "--outdir", tmp_path]
+    subprocess.run(run, capture_output=True, text=True, check=True)
+    scores = np.load(tmp_path / "score.npy")
+    np.testing.assert_allclose(scores[:2], keras_scores(exported[0], photographs[:2]), atol=1e-3)
+    assert np.isnan(scores[2]) and np.load(tmp_path / "grade.npy")[2] == -1

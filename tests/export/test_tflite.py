@@ -1,0 +1,67 @@
+"""TFLite models, run by LiteRT, against the Keras networks that they were made of."""
+
+import json
+
+import numpy as np
+import pytest
+from prepared_folders import noise_images, write_prepared
+
+from dr_keras.errors import InputError
+from dr_keras.evaluation.grading import GradingModel
+from dr_keras.export import check, exported, float32, tflite
+from dr_keras.models.grader import network_of
+
+pytest.importorskip("ai_edge_litert", reason="LiteRT isn't installed (extra tflite)")
+THRESHOLDS = (0.5, 1.5, 2.5, 3.5)
+
+
+@pytest.fixture(scope="module")
+def run(make_grader, tmp_path_factory):
+    """A model of one network with biases that differ by position, and photographs for it."""
+    grader, folder = make_grader(0), tmp_path_factory.mktemp("run")
+    bias = network_of(grader).get_layer("conv3_bias").bias
+    bias.assign(np.random.default_rng(0).normal(0.05, 0.1, bias.shape))
+    grader.save(folder / "model.keras")
+    images = noise_images(12, 128)
+    prepared = write_prepared(folder / "prepared", images, [0, 1, 2, 3, 4, 0, 1, 2, 3, 4, 0, 1])
+    return GradingModel(folder / "model.keras"), prepared
+
+
+@pytest.mark.parametrize("quantize, tolerance", [("none", 1e-4), ("float16", 0.02)])
+def test_scores_are_those_of_keras(run, tmp_path, quantize, tolerance):
+    model, prepared = run
+    path = tmp_path / "model.tflite"
+    report = tflite.export_tflite(model, prepared, path, quantize, THRESHOLDS, min_agreement=0)
+    assert "12 photographs" in report
+    images = prepared.read(np.arange(12))
+    expected = model.scoring_steps()[0](images).numpy()
+    assert np.ptp(expected) > 0.5
+    np.testing.assert_allclose(tflite.TFLiteModel(path)(images), expected, atol=tolerance)
+    described = json.loads(path.with_suffix(".json").read_text())
+    assert described == exported.read_metadata(path)
+    assert described["quantize"] == quantize and described["thresholds"] == list(THRESHOLDS)
+
+
+def test_nothing_is_written_below_the_agreement_asked_for(run, tmp_path):
+    model, prepared = run
+    with pytest.raises(InputError, match="--min_agreement=1.01: only .* % of 12"):
+        tflite.export_tflite(model, prepared, tmp_path / "model.tflite", min_agreement=1.01)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_split_biases_give_the_same_sums(run):
+    model, prepared = run
+    images = prepared.read(np.arange(3)).astype("float32")
+    split = float32.rebuild_float32(model.graders[0], split_biases=True)
+    np.testing.assert_allclose(split(images), model.graders[0](images), atol=1e-4)
+    assert np.abs(network_of(split).get_layer("conv3_bias").bias.numpy().mean(axis=(0, 1))).max() < 1e-6
+
+
+def test_comparison_is_counted_by_hand():
+    found = check.compare([0.1, 1.2, 2.4, 3.9], np.array([0.2, 1.2, 2.6, 3.9]), [0, 1, 3, 4], THRESHOLDS)
+    assert found["agreement"] == 0.75
+    assert found["max_score_difference"] == pytest.approx(0.2)
+    assert found["mean_score_difference"] == pytest.approx(0.075)
+    # One of four is a grade off; by chance, all pairs of 0 1 3 4 with 0 1 2 4 differ by 76 / 4, squared.
+    assert found["kappa"] == pytest.approx(1 - 1 / 19)
+    assert found["kappa_change"] == pytest.approx(found["kappa"] - 1)

