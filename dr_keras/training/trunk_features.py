@@ -6,7 +6,6 @@ as the augmentation.
 
 import contextlib
 import hashlib
-from pathlib import Path
 
 import keras
 import numpy as np
@@ -67,7 +66,7 @@ class FeatureCache:
             float16 (n, 8, ...): a photograph's features in each orientation, upright first.
         """
         key = _digest(grader, trunk)
-        path = Path(self._prepared.root) / f"features-{key[:16]}.npy"
+        path = self._prepared.folder / f"features-{key[:16]}.npy"
         if key != self._key:
             shape = (len(self._prepared), ORIENTATIONS, *trunk.output.shape[1:])
             self._key, self._features = key, _load(path, shape)
@@ -102,7 +101,7 @@ def _digest(grader, trunk):
     digest = hashlib.sha256(repr(grader.get_layer("standardize").get_config()).encode())
     for value in trunk.get_weights():
         digest.update(np.ascontiguousarray(value).data)
-    digest.update(str(trunk.output.shape).encode())
+    digest.update(str((grader.input_shape, trunk.output.shape)).encode())
     return digest.hexdigest()
 
 

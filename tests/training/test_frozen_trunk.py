@@ -73,6 +73,10 @@ def test_features_are_computed_once(prepared, monkeypatch):
     again = cache.of(grader, trunk, np.array([2, 5, 4]))
     assert read == [[2, 4], [5]]
     np.testing.assert_array_equal(again[[2, 0]], first)
+    kept = list(prepared.folder.glob("features-*.npy"))
+    assert len(kept) == 1 and not list(prepared.folder.parent.glob("*.npy"))
+    np.testing.assert_array_equal(FeatureCache(prepared).of(grader, trunk, np.array([2, 5, 4])), again)
+    assert len(read) == 2  # another run finds them on disk
     network_of(grader).get_layer("conv3_bias").bias.assign_add(
         tf.ones_like(network_of(grader).get_layer("conv3_bias").bias)
     )
