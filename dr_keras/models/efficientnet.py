@@ -51,8 +51,7 @@ def efficientnet_lite0(image_size=384, head="gap", seed=0, name="efficientnet_li
             image_size, image_size, 3), standardised with `MEAN` and `SD`. No margin is cut off: the outer
             eighth of the radius holds a quarter of the retina that a photograph shows.
         head: "gap": global average pooling of the last convolution and one linear unit; "bottleneck": the
-            same of the last block's linear projection, whose 320 channels suit few labels better than
-            the convolution's 1,280.
+            same of the last block's linear projection, a quarter of the channels.
         seed: of the initial weights.
         name: of the model.
 

@@ -130,7 +130,7 @@ def train_stages(configs, open_prepared, run_dir, plan, strategy, hooks, init_fr
             for note in notes:
                 hooks.say(note)
         folder = Path(run_dir) / str(config.image_size) if len(configs) > 1 else Path(run_dir)
-        pooled, cache = [], FeatureCache(prepared, hooks.progress)
+        pooled, cache = [], FeatureCache(prepared, hooks.progress, hooks.should_stop)
         for fold, assigned in enumerate(trainings):
             leaf = run_folder.fold_dir(folder, fold) if plan.folds else folder
             start = init_from and _checked_start(init_from, fold if plan.folds else None, prepared, assigned)

@@ -14,6 +14,7 @@ import tensorflow as tf
 from dr_keras.data.pipeline import evaluation_batches
 from dr_keras.errors import InputError
 from dr_keras.files import atomic_path
+from dr_keras.training.fit import Interrupted
 
 ORIENTATIONS = 8
 _BATCH = 16  # photographs whose orientations go through the trunk at once
@@ -47,11 +48,13 @@ class FeatureCache:
     Args:
         prepared: `PreparedDataset` of the trunk's image size.
         progress: wraps the iteration over batches as `tqdm.tqdm` does, called with `total`; or None.
+        should_stop: called after every batch; True keeps what is done and raises `fit.Interrupted`.
     """
 
-    def __init__(self, prepared, progress=None):
+    def __init__(self, prepared, progress=None, should_stop=lambda: False):
         self._prepared = prepared
         self._progress = progress or (lambda batches, total: batches)
+        self._should_stop = should_stop
         self._key, self._features = None, None
 
     def of(self, grader, trunk, indices):
@@ -73,9 +76,11 @@ class FeatureCache:
         known = ~np.isnan(self._features.reshape(len(self._features), -1)[:, 0])
         todo = np.unique(np.asarray(indices)[~known[indices]])
         if len(todo):
-            self._compute(todo, _orientations_step(grader, trunk))
-            with contextlib.suppress(OSError):  # read-only or full: they stay in memory
-                _save(path, self._features)
+            try:
+                self._compute(todo, _orientations_step(grader, trunk))
+            finally:
+                with contextlib.suppress(OSError):  # read-only or full: they stay in memory
+                    _save(path, self._features)
         return self._features[indices]
 
     def _compute(self, todo, step):
@@ -83,6 +88,8 @@ class FeatureCache:
         for number, batch in enumerate(self._progress(batches, total=len(batches))):
             features = step(batch["image"]).numpy()
             self._features[todo[number * _BATCH : number * _BATCH + len(features)]] = features
+            if self._should_stop():
+                raise Interrupted(self._prepared.folder)
 
 
 def _load(path, shape):

@@ -14,7 +14,7 @@ from dr_keras.models.grader import build_grader, load_grader, network_of
 from dr_keras.models.nets import net5
 from dr_keras.training import run_folder, trunk_features
 from dr_keras.training.config import TrainingConfig
-from dr_keras.training.fit import Hooks
+from dr_keras.training.fit import Hooks, Interrupted
 from dr_keras.training.frozen_trunk import HeadFit, cross_entropy
 from dr_keras.training.inference import Scorer
 from dr_keras.training.stages import SplitPlan, divide, train_stages
@@ -82,6 +82,20 @@ def test_features_are_computed_once(prepared, monkeypatch):
     )
     changed = cache.of(grader, trunk, np.array([2, 4]))  # another trunk: nothing old is given out
     assert read[2] == [2, 4] and np.abs(changed - first[::-1]).max() > 0.01
+
+
+def test_a_stop_keeps_the_features_that_are_done(tmp_path, monkeypatch):
+    prepared = write_prepared(tmp_path, noise_images(40, 128), GRADES)
+    grader = build_grader(net5(128, width=0.1), 128, (90, 60, 30), (70, 50, 30))
+    trunk, read = trunk_of(network_of(grader), "conv11"), []
+    with pytest.raises(Interrupted):
+        FeatureCache(prepared, should_stop=lambda: True).of(grader, trunk, np.arange(40))
+    batches = trunk_features.evaluation_batches
+    monkeypatch.setattr(
+        trunk_features, "evaluation_batches", lambda *args: read.append(args[1].tolist()) or batches(*args)
+    )
+    assert np.isfinite(FeatureCache(prepared).of(grader, trunk, np.arange(40))).all()
+    assert read == [list(range(16, 40))]
 
 
 def test_only_the_head_changes_and_the_model_is_whole(prepared, tmp_path):
