@@ -18,12 +18,14 @@ IMAGE_SIZES = (128, 256, 384, 512, 640, 768)
 _SHIPPED = str(pathlib.Path(__file__).resolve().parents[1] / "savedmodels" / "dr_grader")
 
 
+DATA_FLAGS = ("data_dir", "dataset", "synthetic_images")
+
 # What the system says of a file or folder that can't be written: the user's to mend.
 _WRITE_ERRORS = "ENOSPC EDQUOT EFBIG EACCES EPERM EROFS ENOTDIR EISDIR EEXIST ENAMETOOLONG EIO".split()
 
 
 def define_data_flags():
-    """--data_dir, --dataset, --synthetic_images."""
+    """`DATA_FLAGS`."""
     flags.DEFINE_string(
         "data_dir",
         None,
@@ -169,6 +171,25 @@ def take_from_run(names, run_flags):
     for name in names:
         if name in run_flags:
             flags.FLAGS.set_default(name, run_flags[name])
+
+
+def data_named():
+    """Whether the command line names photographs by a data flag."""
+    return any(flags.FLAGS[name].present for name in DATA_FLAGS)
+
+
+def take_data_from_run(run_flags):
+    """Gives the data flags the values of a run's `run.cfg`, unless one was named on the command line."""
+    if not data_named():
+        take_from_run(DATA_FLAGS, run_flags)
+
+
+def say_graded(failed, total):
+    """Prints how many files have a grade in --output; `InputError` if none has."""
+    output = flags.FLAGS.output
+    if failed == total:
+        raise InputError(f"{output}: none of {total} files could be graded; each has its reason there")
+    print(f"{output}: {total - failed} photographs graded, {failed} files couldn't be")
 
 
 def refuse_arguments(argv):

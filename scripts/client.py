@@ -39,11 +39,7 @@ def main(argv):
         ask = client.GrpcClient(FLAGS.server, FLAGS.model, token, FLAGS.seconds, root)
     results = cli_flags.progress("grading")(client.score_files(ask, paths, FLAGS.tries), total=len(paths))
     failed = predictions.write_grades(FLAGS.output, results)
-    if failed == len(paths):
-        raise cli_flags.InputError(
-            f"{FLAGS.output}: none of {len(paths)} files could be graded; each has its reason there"
-        )
-    print(f"{FLAGS.output}: {len(paths) - failed} photographs graded, {failed} files couldn't be")
+    cli_flags.say_graded(failed, len(paths))
 
 
 if __name__ == "__main__":

@@ -16,8 +16,6 @@ from absl import flags
 
 from dr_keras import cli_flags
 
-_DATA_FLAGS = ("data_dir", "dataset", "synthetic_images")
-
 cli_flags.define_models_flag()
 cli_flags.define_data_flags()
 cli_flags.define_cache_dir()
@@ -44,8 +42,7 @@ def main(argv):
     run_folder.check_report_dir(FLAGS.output_dir)
     of_run = run_folder.read_flags(FLAGS.model[0])
     cli_flags.take_from_run(("thresholds", "seed"), of_run)
-    if not any(FLAGS[name].present for name in _DATA_FLAGS):
-        cli_flags.take_from_run(_DATA_FLAGS, of_run)
+    cli_flags.take_data_from_run(of_run)
     cli_flags.check_data()
     classifier = predictions.read_predictions(FLAGS.classifier) if FLAGS.classifier else None
     cli_flags.require_tensorflow()

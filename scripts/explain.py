@@ -13,8 +13,6 @@ from absl import flags
 
 from dr_keras import cli_flags
 
-_DATA_FLAGS = ("data_dir", "dataset", "synthetic_images")
-
 cli_flags.define_models_flag(shipped=True)
 cli_flags.define_data_flags()
 cli_flags.define_cache_dir()
@@ -64,7 +62,7 @@ def main(argv):
     from dr_keras.data.layouts import photograph_files
     from dr_keras.training import run_folder
 
-    of_dataset = any(FLAGS[name].present for name in _DATA_FLAGS)
+    of_dataset = cli_flags.data_named()
     if of_dataset == (len(argv) > 1):
         raise cli_flags.InputError(
             "expected photographs, or folders of them, after the flags, or else --data_dir"

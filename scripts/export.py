@@ -15,8 +15,6 @@ from absl import flags
 
 from dr_keras import cli_flags
 
-_DATA_FLAGS = ("data_dir", "dataset", "synthetic_images")
-
 cli_flags.define_model_flag()
 cli_flags.define_output_dir("versions of the SavedModel, or model_QUANTIZE.tflite and .json")
 cli_flags.define_data_flags()
@@ -65,8 +63,7 @@ def main(argv):
     run_folder.check_report_dir(FLAGS.output_dir)
     of_run = run_folder.read_flags(FLAGS.model)
     cli_flags.take_from_run(["thresholds"], of_run)
-    if not any(FLAGS[name].present for name in _DATA_FLAGS):
-        cli_flags.take_from_run(_DATA_FLAGS, of_run)
+    cli_flags.take_data_from_run(of_run)
     if FLAGS.format == "tflite":
         cli_flags.check_data()
     cli_flags.require_tensorflow()

@@ -50,11 +50,7 @@ def main(argv):
         results = grading.score_files(model, paths, FLAGS.batch_size)
     results = cli_flags.progress("grading")(results, total=len(paths))
     failed = predictions.write_grades(FLAGS.output, results, cli_flags.parsed("thresholds"))
-    if failed == len(paths):
-        raise cli_flags.InputError(
-            f"{FLAGS.output}: none of {len(paths)} files could be graded; each has its reason there"
-        )
-    print(f"{FLAGS.output}: {len(paths) - failed} photographs graded, {failed} files couldn't be")
+    cli_flags.say_graded(failed, len(paths))
 
 
 if __name__ == "__main__":

@@ -10,8 +10,6 @@ from absl import flags
 
 from dr_keras import cli_flags
 
-_DATA_FLAGS = ("data_dir", "dataset", "synthetic_images")
-
 cli_flags.define_model_flag()
 cli_flags.define_data_flags()
 cli_flags.define_cache_dir()
@@ -32,8 +30,7 @@ def main(argv):
 
     run_folder.find_models(FLAGS.model)
     run_folder.check_report_dir(FLAGS.output_dir)
-    if not any(FLAGS[name].present for name in _DATA_FLAGS):
-        cli_flags.take_from_run(_DATA_FLAGS, run_folder.read_flags(FLAGS.model))
+    cli_flags.take_data_from_run(run_folder.read_flags(FLAGS.model))
     cli_flags.check_data()
     cli_flags.require_tensorflow()
     from dr_keras.evaluation import judged
