@@ -63,6 +63,7 @@ def test_student_learns_what_the_teacher_gives(prepared):
     assert distillation.explained(upright, images) < 1
 
 
+@pytest.mark.slow
 @needs_teacher
 def test_folds_make_a_run_to_start_from(prepared, tmp_path, monkeypatch):
     monkeypatch.setattr(data_cache, "default_cache_dir", lambda: tmp_path / "cache")
@@ -76,6 +77,7 @@ def test_folds_make_a_run_to_start_from(prepared, tmp_path, monkeypatch):
         assert json.loads((path.parent / "distillation.json").read_text()) == found[fold]
 
 
+@pytest.mark.slow
 @needs_teacher
 def test_one_trunk_to_ship(prepared, tmp_path):
     distilled_runs.distil(CONFIG, prepared, 2, tmp_path / "out", cache_dir=tmp_path / "cache", max_steps=1)
