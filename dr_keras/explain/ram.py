@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from dr_keras.errors import InputError
 from dr_keras.explain.activations import cell_grid, network_and_front
+from dr_keras.models.grader import is_linear_unit
 from dr_keras.training.inference import alike
 
 _KEPT = 16  # models whose compiled maps are kept
@@ -70,11 +71,7 @@ def _pooled_and_score(network):
     made_by = {id(layer.output): layer for layer in network.layers}
     score = made_by[id(network.output)]
     pooling = score
-    if (
-        isinstance(score, keras.layers.Dense)
-        and score.units == 1
-        and score.activation is keras.activations.linear
-    ):
+    if is_linear_unit(score):
         pooling = made_by[id(score.input)]
         while isinstance(pooling, keras.layers.Dropout):
             pooling = made_by[id(pooling.input)]

@@ -87,6 +87,12 @@ def network_of(grader):
     return next(layer for layer in grader.layers if isinstance(layer, keras.Model))
 
 
+def is_linear_unit(layer):
+    """Whether a layer is one linear unit, as the score of a network with global average pooling is."""
+    linear = keras.activations.linear
+    return isinstance(layer, keras.layers.Dense) and layer.units == 1 and layer.activation is linear
+
+
 def load_grader(path):
     """Loads a saved grader (`.keras`) for inference.
 

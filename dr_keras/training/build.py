@@ -16,21 +16,24 @@ from dr_keras.training.trainer import Trainer
 
 def build_trainer(config, prepared, indices, strategy):
     """Builds network, grader, augmentation and optimizer for the photographs of a training set."""
+    statistics = color_statistics(prepared, indices)
     with strategy.scope():
-        grader = build_model(config, prepared, indices)
-    components = color_statistics(prepared, indices)[2]
+        grader = build_model(config, prepared, indices, statistics)
     with strategy.scope(), devices.precision_scope(config.precision):
-        augmentation = _build_augmentation(config, network_of(grader).input_shape[1], components)
+        augmentation = _build_augmentation(config, network_of(grader).input_shape[1], statistics[2])
         optimizer = build_optimizer(config)
         return Trainer(grader, augmentation, optimizer, config.loss, config.l2, strategy, config.clip_norm)
 
 
-def build_model(config, prepared, indices):
-    """Builds network and grader for the photographs of a training set."""
+def build_model(config, prepared, indices, statistics=None):
+    """Builds network and grader for the photographs of a training set.
+
+    `statistics` are its `color_statistics`, where they are known; a published trunk needs none.
+    """
     if config.architecture in PUBLISHED_TRUNKS:
         mean, sd = PUBLISHED_TRUNKS[config.architecture].mean, PUBLISHED_TRUNKS[config.architecture].sd
     else:
-        mean, sd, _ = color_statistics(prepared, indices)
+        mean, sd, _ = statistics or color_statistics(prepared, indices)
     with devices.precision_scope(config.precision):
         return build_grader(build_network(config), config.image_size, mean, sd)
 

@@ -1,12 +1,11 @@
 """A linear head on a frozen trunk in closed form: ridge regression of the grade on pooled features."""
 
-import keras
 import numpy as np
 from sklearn.linear_model import RidgeCV
 
 from dr_keras.errors import InputError
 from dr_keras.files import atomic_path
-from dr_keras.models.grader import network_of
+from dr_keras.models.grader import is_linear_unit, network_of
 from dr_keras.training.build import build_model
 from dr_keras.training.run_folder import MODEL
 from dr_keras.training.trunk_features import trunk_of
@@ -38,7 +37,7 @@ class RidgeFit:
         network = network_of(self.grader)
         self._score = network.layers[-1]
         trunk = trunk_of(network, config.freeze_through)
-        if not _is_linear(self._score) or self._score.input is not trunk.output:
+        if not is_linear_unit(self._score) or self._score.input is not trunk.output:
             raise InputError(
                 f"--freeze_through={config.freeze_through}: --optimizer=ridge needs the layer whose output "
                 f"{self._score.name!r}, a linear unit, takes"
@@ -67,8 +66,3 @@ class RidgeFit:
             f"{self.run_dir}: penalty {fitted.alpha_:.3g}, leave-one-out squared error {error:.3f}"
         )
         return scores
-
-
-def _is_linear(layer):
-    linear = keras.activations.linear
-    return isinstance(layer, keras.layers.Dense) and layer.units == 1 and layer.activation is linear
