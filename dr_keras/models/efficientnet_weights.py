@@ -3,12 +3,19 @@
 import importlib.util
 from pathlib import Path
 
+import numpy as np
+
 from dr_keras.errors import InputError
-from dr_keras.models.layers import FrozenBatchNormalization
 from dr_keras.models.weight_files import read_torch
 
-# The published names of a block's convolutions, and ours. Their normalisations are _bn0, _bn1 and _bn2.
-_BLOCK_STEPS = {"_expand_conv": "expand", "_depthwise_conv": "depthwise", "_project_conv": "project"}
+# The published names of a block's convolutions and of the normalisations behind them, and our layers'.
+_BLOCK_STEPS = (
+    ("_expand_conv", "_bn0", "expand"),
+    ("_depthwise_conv", "_bn1", "depthwise"),
+    ("_project_conv", "_bn2", "project"),
+)
+_BN_PARTS = ("weight", "bias", "running_mean", "running_var")
+_BN_EPSILON = 1e-3
 
 
 def imagenet_file(architecture):
@@ -40,49 +47,56 @@ def load_trunk(network, path):
     Raises:
         InputError: if the file is no such file, or has other names or shapes than the network.
     """
-    arrays = read_torch(path)
-    values = {}
-    for prefix, layer in _published_names(network).items():
-        values[layer.name] = [
-            _fitting(path, arrays, f"{prefix}.{part}", weight, axes)
-            for part, weight, axes in zip(*_parts_of(layer), strict=True)
-        ]
+    arrays, published = read_torch(path), _published_names(network)
     # The classifier has no place here, nor in a "bottleneck" network the last convolution.
-    known = {f"{prefix}." for prefix in _published_names(network)} | {"_fc.", "_conv_head.", "_bn1."}
+    known = {f"{prefix}." for pair in published.values() for prefix in pair} | {
+        "_fc.",
+        "_conv_head.",
+        "_bn1.",
+    }
     for name in arrays:
         if not any(name.startswith(prefix) for prefix in known):
             raise InputError(f"{path}: has {name}, which {network.name} has no place for")
-    for name, weights in values.items():
-        network.get_layer(name).set_weights(weights)
+    values = {layer: _folded(path, arrays, layer, *names) for layer, names in published.items()}
+    for layer, weights in values.items():
+        layer.set_weights(weights)
 
 
-def _fitting(path, arrays, name, weight, axes):
-    """One array of the file, in Keras' order of axes."""
+def _folded(path, arrays, layer, convolution, normalization):
+    """Kernel and bias of a layer: the published convolution, which has no bias, and its normalisation."""
+    depthwise = "depthwise" in layer.name
+    shape = layer.kernel.shape
+    shape = (shape[2], 1, *shape[:2]) if depthwise else (shape[3], shape[2], *shape[:2])
+    kernel = _fitting(path, arrays, f"{convolution}.weight", shape)
+    gamma, beta, mean, variance = (
+        _fitting(path, arrays, f"{normalization}.{part}", layer.bias.shape) for part in _BN_PARTS
+    )
+    scale = gamma / np.sqrt(variance + _BN_EPSILON)
+    kernel = kernel * scale[:, None, None, None]
+    return [kernel.transpose((2, 3, 0, 1) if depthwise else (2, 3, 1, 0)), beta - mean * scale]
+
+
+def _fitting(path, arrays, name, shape):
+    """One array of the file, if it has the shape that PyTorch gives it in such a network."""
     if name not in arrays:
         raise InputError(f"{path}: no {name} in it; expected the weights of an EfficientNet-Lite")
-    array = arrays[name].transpose(axes) if arrays[name].ndim == len(axes) else arrays[name]
-    if array.shape != tuple(weight.shape):
+    if arrays[name].shape != tuple(shape):
         raise InputError(
-            f"{path}: {name} is {array.shape}, expected {tuple(weight.shape)}: another network's"
+            f"{path}: {name} is {arrays[name].shape}, expected {tuple(shape)}: another network's"
         )
-    return array
-
-
-def _parts_of(layer):
-    """Names of a layer's arrays in the published file, its weights, and the axes to transpose by."""
-    if isinstance(layer, FrozenBatchNormalization):
-        return ("weight", "bias", "running_mean", "running_var"), layer.weights, [(0,)] * 4
-    # (out, in, height, width) -> (height, width, in, out); by depth: (channels, 1, height, width)
-    return ("weight",), layer.weights, [(2, 3, 0, 1) if "depthwise" in layer.name else (2, 3, 1, 0)]
+    return arrays[name].astype("float64")
 
 
 def _published_names(network):
-    """Layers with published weights by the prefix of their names there."""
-    names = {"_conv_stem": "stem_conv", "_bn0": "stem_bn", "_conv_head": "head_conv", "_bn1": "head_bn"}
-    projections = [layer.name for layer in network.layers if layer.name.endswith("_project")]
-    for index, block in enumerate(name.removesuffix("_project") for name in projections):
-        for step, (theirs, own) in enumerate(_BLOCK_STEPS.items()):
-            names[f"_blocks.{index}.{theirs}"] = f"{block}_{own}"
-            names[f"_blocks.{index}._bn{step}"] = f"{block}_{own}_bn"
+    """The published names of convolution and normalisation by layer."""
     own = {layer.name: layer for layer in network.layers}
-    return {theirs: own[name] for theirs, name in names.items() if name in own}
+    names = {own["stem_conv"]: ("_conv_stem", "_bn0")}
+    if "head_conv" in own:
+        names[own["head_conv"]] = ("_conv_head", "_bn1")
+    projections = [name for name in own if name.endswith("_project")]
+    for index, block in enumerate(name.removesuffix("_project") for name in projections):
+        for convolution, normalization, step in _BLOCK_STEPS:
+            if f"{block}_{step}" in own:
+                prefix = f"_blocks.{index}."
+                names[own[f"{block}_{step}"]] = (prefix + convolution, prefix + normalization)
+    return names

@@ -1,4 +1,4 @@
-"""Layers of our own: untied biases, maxout, RMS pooling, frozen statistics and standardisation."""
+"""Layers of our own: untied biases, maxout, RMS pooling and standardisation."""
 
 import keras
 from keras import ops
@@ -107,21 +107,6 @@ class RMSPooling2D(keras.layers.Layer):
     def get_config(self):
         """Returns the arguments that rebuild the layer."""
         return {**super().get_config(), "pool_size": self.pool_size, "strides": self.strides}
-
-
-@keras.saving.register_keras_serializable(package=PACKAGE)
-class FrozenBatchNormalization(keras.layers.BatchNormalization):
-    """Batch normalisation by its stored statistics, in training too; gamma and beta are trained.
-
-    A pretrained network's statistics come from a million images. Those of the few large photographs
-    that fit into a batch would be noise beside them, and other ones on every replica.
-    """
-
-    def call(self, inputs):
-        """Scales and shifts each channel, as inference does. There is no `training` to ask for more."""
-        scale = self.gamma * ops.rsqrt(self.moving_variance + self.epsilon)
-        offset = self.beta - self.moving_mean * scale
-        return inputs * ops.cast(scale, inputs.dtype) + ops.cast(offset, inputs.dtype)
 
 
 @keras.saving.register_keras_serializable(package=PACKAGE)

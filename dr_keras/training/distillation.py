@@ -131,7 +131,7 @@ def load_teacher():
     network = efficientnet_lite0(IMAGE_SIZE)
     load_trunk(network, imagenet_file("efficientnet_lite0"))
     middle = layers.AveragePooling2D(2)(network.get_layer("block5c_add").output)
-    both = layers.Concatenate()([middle, network.get_layer("block7a_project_bn").output])
+    both = layers.Concatenate()([middle, network.get_layer("block7a_project").output])
     cells = layers.Cropping2D(1)(both)  # AlexNet's window ends within the outermost of the 8x8
     grader = build_grader(network, IMAGE_SIZE, MEAN, SD)
     return grader, keras.Model(network.inputs, cells)

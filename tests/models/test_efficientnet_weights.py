@@ -63,35 +63,29 @@ def network():
 
 
 def test_every_array_has_its_place(network, tmp_path):
+    """Kernel and bias are the convolution and the normalisation behind it, multiplied out."""
     arrays = published_arrays()
     score = [np.asarray(weight) for weight in network.get_layer("score").weights]
     load_trunk(network, write(tmp_path / "weights.pth", arrays))
     blocks = [f"block{stage}{letter}" for stage, letters in BLOCKS.items() for letter in letters]
-    layers = {"_conv_stem": "stem_conv", "_bn0": "stem_bn", "_conv_head": "head_conv", "_bn1": "head_bn"}
+    names = {"stem_conv": ("_conv_stem", "_bn0"), "head_conv": ("_conv_head", "_bn1")}
     for index, block in enumerate(blocks):
-        for bn, (theirs, own) in enumerate(
-            [("expand_conv", "expand"), ("depthwise_conv", "depthwise"), ("project_conv", "project")]
-        ):
-            layers[f"_blocks.{index}._{theirs}"] = f"{block}_{own}"
-            layers[f"_blocks.{index}._bn{bn}"] = f"{block}_{own}_bn"
-    compared = set()
-    for name, array in arrays.items():
-        prefix, part = name.rsplit(".", 1)
-        if prefix == "_fc" or part == "num_batches_tracked":
-            continue
-        layer = network.get_layer(layers[prefix])
-        compared.add(layer.name)
-        if array.ndim == 1:
-            parts = {"weight": "gamma", "bias": "beta"}
-            parts |= {"running_mean": "moving_mean", "running_var": "moving_variance"}
-            np.testing.assert_array_equal(np.asarray(getattr(layer, parts[part])), array)
-            continue
-        kernel = np.asarray(layer.kernel)
-        rows, columns = array.shape[2:]
-        for row, column in [(0, 0), (rows - 1, 0), (0, columns - 1)]:
-            cell = array[:, :, row, column]
-            np.testing.assert_array_equal(kernel[row, column], cell if "depthwise" in layer.name else cell.T)
-    assert compared == {layer.name for layer in network.layers if layer.weights} - {"score"}
+        for bn, step in enumerate(["expand", "depthwise", "project"]):
+            names[f"{block}_{step}"] = f"_blocks.{index}._{step}_conv", f"_blocks.{index}._bn{bn}"
+    weighty = [layer for layer in network.layers if layer.weights and layer.name != "score"]
+    for layer in weighty:
+        convolution, norm = names[layer.name]
+        theirs = arrays[f"{convolution}.weight"]
+        gamma, beta, mean, variance = (
+            arrays[f"{norm}.{part}"] for part in ("weight", "bias", "running_mean", "running_var")
+        )
+        scale = gamma / np.sqrt(variance + 0.001)
+        np.testing.assert_allclose(np.asarray(layer.bias), beta - mean * scale, atol=1e-6)
+        for row, column in [(0, 0), (-1, 0), (0, -1)]:
+            cell = theirs[:, :, row, column] * scale[:, None]
+            cell = cell if "depthwise" in layer.name else cell.T
+            np.testing.assert_allclose(np.asarray(layer.kernel)[row, column], cell, atol=1e-6)
+    assert len(weighty) == 49 and {layer.name for layer in weighty} <= set(names)
     for weight, before in zip(network.get_layer("score").weights, score, strict=True):
         np.testing.assert_array_equal(np.asarray(weight), before)
 
@@ -116,9 +110,9 @@ def test_files_of_another_network(network, tmp_path):
         "_blocks.1._project_conv.weight": arrays["_blocks.2._project_conv.weight"],
         "_blocks.2._project_conv.weight": arrays["_blocks.1._project_conv.weight"],
     }
-    refusal(r"_blocks.1._project_conv.weight is \(1, 1, 144, 24\), expected \(1, 1, 96, 24\)", **swapped)
+    refusal(r"_blocks.1._project_conv.weight is \(24, 144, 1, 1\), expected \(24, 96, 1, 1\)", **swapped)
     vector = {"_conv_stem.weight": arrays["_bn0.bias"]}
-    refusal(r"_conv_stem.weight is \(32,\), expected \(3, 3, 3, 32\)", **vector)
+    refusal(r"_conv_stem.weight is \(32,\), expected \(32, 3, 3, 3\)", **vector)
     extra = "_blocks.16._bn0.bias"
     refusal(f"has {extra}, which efficientnet_lite0 has no place for", **{extra: arrays["_bn0.bias"]})
 

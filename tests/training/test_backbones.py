@@ -44,16 +44,12 @@ def test_a_small_training_ends_in_a_grader_with_maps(prepared, tmp_path):
     assert maps.shape == (4, 3, 3) and np.ptp(maps) > 0
     np.testing.assert_allclose(maps.mean(axis=(1, 2)) + score_bias(grader), scores, atol=1e-4)
     np.testing.assert_allclose(np.asarray(grader(images))[:, 0], scores, atol=1e-4)
-    learnt, still = 0, 0
     for before, after in zip(start.variables, network_of(grader).variables, strict=True):
-        same = np.array_equal(np.asarray(before), np.asarray(after))
-        assert same or not before.name.startswith("moving_"), before.path
-        learnt, still = learnt + (not same), still + same
-    assert still == 2 * 49 and learnt == len(start.trainable_variables)
+        assert not np.array_equal(np.asarray(before), np.asarray(after)), before.path
 
     other, lines = dataclasses.replace(CONFIG, seed=3), []
     next_fit = fit_of(other, prepared, tmp_path / "next", tmp_path / "run" / "last.keras", lines.append)
-    assert lines[0].startswith("99 layers taken over from") and lines[0].endswith("initialised: none")
+    assert lines[0].startswith("50 layers taken over from") and lines[0].endswith("initialised: none")
     for first, second in zip(grader.get_weights(), next_fit.trainer.grader.get_weights(), strict=True):
         np.testing.assert_array_equal(first, second)
 
@@ -66,7 +62,7 @@ def test_published_weights_are_started_from():
     again = build_network(dataclasses.replace(config, trunk_weights=str(path)))
     for first, second in zip(network.variables, again.variables, strict=True):
         np.testing.assert_array_equal(np.asarray(first), np.asarray(second))
-    assert np.asarray(network.get_layer("stem_bn").moving_variance).std() > 0
+    assert np.asarray(network.get_layer("stem_conv").bias).std() > 0
     with pytest.raises(InputError, match=f"{path}: .*another network's|no place for"):
         build_network(dataclasses.replace(config, architecture="efficientnet_lite1", trunk_weights=str(path)))
 
