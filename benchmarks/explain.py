@@ -7,12 +7,18 @@ The contenders of a section take turns, round after round; the table has the med
 ratios within a round.
 """
 
+import importlib.util
+
 import command
 
 from dr_keras import cli_flags
 
 SIZES = (128, 256)
-NETWORKS = (("net5", 32), ("ram_net5", 8))  # and images in a batch
+NETWORKS = (  # architecture, image size, images in a batch; the last is the shipped grader's
+    *(("net5", size, 32) for size in SIZES),
+    *(("ram_net5", size, 8) for size in SIZES),
+    ("efficientnet_lite0", 640, 1),
+)
 GRAD_CAM_BATCHES = (1, 32)
 WINDOWS = (("conv10", 1, 1), ("conv14", 1, 1))  # of Net-5 at 256 px: layer, window, stride
 CALLS = 1000
@@ -30,14 +36,13 @@ def measure_forward(setting):
     from timing import compare, timed
 
     for precision in dict.fromkeys(("float32", setting.precision)):
-        for architecture, batch in NETWORKS:
-            for size in SIZES:
-                explained = Explained(architecture, size, precision, batch)
-                turns = {"forward pass": timed(explained.plain), "RAM": timed(explained.ram)}
-                yield from compare(
-                    f"{architecture}, {size} px, batch {batch}, {precision}: maps", turns,
-                    setting.schedule, batch, "of the forward pass", round(1 / 1.15, 2), warm_up=1,
-                )  # fmt: skip
+        for architecture, size, batch in NETWORKS:
+            explained = Explained(architecture, size, precision, batch)
+            turns = {"forward pass": timed(explained.plain), "RAM": timed(explained.ram)}
+            yield from compare(
+                f"{architecture}, {size} px, batch {batch}, {precision}: maps", turns,
+                setting.schedule, batch, "of the forward pass", round(1 / 1.15, 2), warm_up=1,
+            )  # fmt: skip
 
 
 def measure_gradcam(setting):
@@ -109,6 +114,35 @@ def measure_occlusion(setting):
         )  # fmt: skip
 
 
+def measure_alexnet(setting):
+    """AlexNet's 36 positions of pool5 against one pass, as many whole passes, and tf-explain's on the image.
+
+    tf-explain hides squares of the image, as its documentation has it: it can't start from a layer.
+    """
+    from explain_contenders import Explained
+    from timing import compare, timed
+
+    explained = Explained("alexnet", 256, setting.precision, 1)
+    others = {
+        "one forward pass": (timed(explained.plain), "of one pass", round(1 / 1.5, 2)),
+        "36 whole passes": (timed(explained.passes(36)), "to whole passes", 20),
+    }
+    if importlib.util.find_spec("tf_explain"):
+        others["tf-explain, 36 squares"] = timed(explained.tf_explain(36)), "to tf-explain", None
+    for name, (contender, ratio_to, target) in others.items():
+        turns = {name: contender, "occlusion at pool5": timed(explained.occlusion("pool5", 1, 1))}
+        yield from compare(
+            f"AlexNet, 36 positions: {name}",
+            turns,
+            setting.schedule,
+            1,
+            ratio_to,
+            target,
+            "ms/image",
+            warm_up=1,
+        )
+
+
 def measure_memory(setting):
     """Growth of a process's peak over 1,000 calls, of Net-5 at 128 px."""
     from explain_contenders import memory_growth
@@ -127,6 +161,7 @@ MEASURE = {
     "forward": measure_forward,
     "gradcam": measure_gradcam,
     "occlusion": measure_occlusion,
+    "alexnet": measure_alexnet,
     "memory": measure_memory,
 }
 NEEDS = {"gradcam": ("pytorch_grad_cam", "dr-keras[benchmark]")}

@@ -1,11 +1,13 @@
 """What `explain.py` times: a grader's maps and plain passes, on images that are in memory."""
 
+import math
 import multiprocessing
 import resource
 
 import numpy as np
 
 _MEAN, _SD = (110.0, 60.0, 30.0), (65.0, 38.0, 22.0)
+_OPTIONS = {"efficientnet_lite0": {"head": "multiscale"}}
 _MAPS_IN_BATCHES = 32
 _WARM_UP_CALLS = 50  # until the allocator has what it keeps
 
@@ -27,7 +29,7 @@ class Explained:
         from dr_keras.training.inference import scoring_step
 
         with precision_scope(precision):
-            network = ARCHITECTURES[architecture](image_size)
+            network = ARCHITECTURES[architecture](image_size, **_OPTIONS.get(architecture, {}))
             self.grader = build_grader(network, image_size, _MEAN, _SD)
         self.parameters = network.count_params()
         shape = (batch, image_size, image_size, 3)
@@ -86,6 +88,19 @@ class Explained:
                     self._score(images[start : start + _MAPS_IN_BATCHES]).numpy()
 
         return score
+
+    def tf_explain(self, count):
+        """Function of a number of times to let tf-explain hide so many squares of the first image."""
+        from tf_explain.core.occlusion_sensitivity import OcclusionSensitivity
+
+        explainer, image = OcclusionSensitivity(batch_size=count), self._images[0].astype("float32")
+        square = math.ceil(len(image) / math.isqrt(count))
+
+        def hide(times):
+            for _ in range(times):
+                explainer.get_sensitivity_map(self.grader, image, 0, square)
+
+        return hide
 
     def positions(self, layer, window, stride):
         """Number of the layer's windows."""

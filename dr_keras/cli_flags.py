@@ -15,7 +15,19 @@ flags.disclaim_key_flags()
 
 LAYOUTS = ("auto", "synthetic", "idrid", "eyepacs", "aptos", "messidor2", "ddr", "csv", "folders")
 IMAGE_SIZES = (128, 256, 384, 512, 640, 768)
-_SHIPPED = str(pathlib.Path(__file__).resolve().parents[1] / "savedmodels" / "dr_grader")
+RUNNERS = (
+    "DirectRunner",
+    "FlinkRunner",
+    "SparkRunner",
+    "DataflowRunner",
+    "DaskRunner",
+    "PrismRunner",
+    "PortableRunner",
+)
+NORMALIZATION = ("centre_square", "color", "local_mean", "clahe")
+_SAVEDMODELS = pathlib.Path(__file__).resolve().parents[1] / "savedmodels"
+_SHIPPED = str(_SAVEDMODELS / "dr_grader")
+ALEXNET_TRUNK = str(_SAVEDMODELS / "alexnet_trunk" / "alexnet_trunk.weights.h5")
 
 
 DATA_FLAGS = ("data_dir", "dataset", "synthetic_images")
@@ -41,6 +53,26 @@ def define_cache_dir():
     flags.DEFINE_string(
         "cache_dir", None, "Where photographs are kept once prepared. Default: ~/.cache/dr_keras."
     )
+
+
+def define_normalization():
+    """--normalization, in scripts that prepare photographs for a training; others take the run's."""
+    flags.DEFINE_list(
+        "normalization",
+        None,
+        f"Steps against the cameras' differences (P1 3.1), of {', '.join(NORMALIZATION)}; default none. What "
+        "is trained with them keeps them.",
+    )
+    flags.register_validator(
+        "normalization",
+        lambda steps: set(steps or ()) <= set(NORMALIZATION),
+        message=f"expected some of {', '.join(NORMALIZATION)}",
+    )
+
+
+def normalization():
+    """The steps that --normalization names, in the order in which they are done."""
+    return tuple(step for step in NORMALIZATION if step in (flags.FLAGS.normalization or ()))
 
 
 def define_model_flag(shipped=False):
@@ -107,6 +139,17 @@ def read_token():
 def define_workers():
     """--workers."""
     flags.DEFINE_integer("workers", None, "Processes. Default: one per core.", lower_bound=1)
+
+
+def define_runner(default, remark):
+    """--runner, in scripts that run as an Apache Beam pipeline."""
+    flags.DEFINE_enum(
+        "runner",
+        default,
+        RUNNERS,
+        "Engine of the Apache Beam pipeline; DirectRunner is this machine, with --workers. Beam's own flags "
+        f"come last, after --. {remark}",
+    )
 
 
 def define_batch_size(default=32):
@@ -205,10 +248,15 @@ def check_data(image_sizes=()):
     cache.check_data(flags.FLAGS.data_dir, flags.FLAGS.dataset, flags.FLAGS.synthetic_images, image_sizes)
 
 
-def open_prepared(image_size):
-    """Opens the photographs that the data flags name, prepared into the cache on first use."""
+def open_prepared(image_size, steps=None):
+    """Opens the photographs that the data flags name, prepared into the cache on first use.
+
+    They are normalised by `steps`; None takes --normalization, in scripts that have it.
+    """
     from dr_keras.data import cache
 
+    if steps is None:
+        steps = normalization() if "normalization" in flags.FLAGS else ()
     return cache.open_prepared(
         flags.FLAGS.data_dir,
         flags.FLAGS.dataset,
@@ -216,6 +264,7 @@ def open_prepared(image_size):
         flags.FLAGS.synthetic_images,
         flags.FLAGS.cache_dir,
         progress(f"preparing at {image_size} px"),
+        steps,
     )
 
 

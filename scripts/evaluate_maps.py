@@ -47,7 +47,7 @@ def main(argv):
         photographs = lesion_masks.masked_synthetic_photographs(FLAGS.synthetic_images, _UNSEEN_EYES)
         graded = []
     cli_flags.require_tensorflow()
-    from dr_keras.evaluation import grading, map_evaluation, map_faithfulness, map_figures
+    from dr_keras.evaluation import grading, map_comparison, map_evaluation, map_faithfulness, map_figures
 
     models = [grading.GradingModel(path) for path in FLAGS.model]
     judges, copies = map_evaluation.find_judges(models, photographs, graded)
@@ -65,7 +65,7 @@ def main(argv):
         cli_flags.progress("explaining"),
     )  # fmt: skip
     map_figures.write_maps(FLAGS.output_dir, result, models, judges)
-    print("\n".join(map_evaluation.table(result)))
+    print("\n".join(map_comparison.table(result)))
     if FLAGS.faithfulness:
         result = map_faithfulness.evaluate_faithfulness(
             models, judges, FLAGS.method, FLAGS.faithfulness, FLAGS.seed, cli_flags.progress("deleting")

@@ -84,7 +84,8 @@ def main(argv):
     options = {"layer": FLAGS.layer, "window": FLAGS.window, "stride": FLAGS.stride}
     options = {name: value for name, value in options.items() if value is not None}
     options |= {"method": FLAGS.method, "max_side": FLAGS.max_side, "batch_size": FLAGS.batch_size}
-    explain = explainer.Explainer([model.graders for model in models], **options)
+    steps = grading.normalization_of(models)
+    explain = explainer.Explainer([model.graders for model in models], normalization=steps, **options)
     if of_dataset:
         found = examples.find_examples(
             models, cli_flags.open_prepared, FLAGS.per_grade, FLAGS.split, thresholds, FLAGS.seed,

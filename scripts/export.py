@@ -70,6 +70,11 @@ def main(argv):
     from dr_keras.evaluation import grading
 
     model = grading.GradingModel(FLAGS.model)
+    if model.normalization:
+        raise cli_flags.InputError(
+            f"--model={FLAGS.model}: trained with --normalization={','.join(model.normalization)}, which "
+            "exported models don't do; expected a run without it"
+        )
     {"savedmodel": _export_saved_model, "tflite": _export_tflite}[FLAGS.format](model)
 
 

@@ -4,6 +4,11 @@
 
 train.py and evaluate.py take PREPARED as --data_dir and need the photographs no more. A killed run goes
 on when started again with the same flags.
+
+With --runner an Apache Beam pipeline makes the same shards, on this machine or on a cluster; Beam's own flags
+come last, after --:
+
+  python scripts/prepare_data.py ... --runner=FlinkRunner -- --flink_master=HOST:8081
 """
 
 from absl import flags
@@ -11,8 +16,10 @@ from absl import flags
 from dr_keras import cli_flags
 
 cli_flags.define_data_flags()
+cli_flags.define_normalization()
 cli_flags.define_output_dir("shards of images and manifest.json")
 cli_flags.define_workers()
+cli_flags.define_runner(None, "Default: none, without Beam.")
 flags.DEFINE_enum(
     "image_size",
     None,
@@ -25,7 +32,10 @@ FLAGS = flags.FLAGS
 
 
 def main(argv):
-    cli_flags.refuse_arguments(argv)
+    if FLAGS.runner is None:
+        cli_flags.refuse_arguments(argv)
+    else:
+        cli_flags.require_packages("beam", "apache_beam")
     from dr_keras.data import cache, preparation
     from dr_keras.data.shards import PreparedDataset
 
@@ -38,7 +48,15 @@ def main(argv):
         print(f"note: {note}")
     size = int(FLAGS.image_size)
     bar = cli_flags.progress(f"preparing at {size} px")
-    preparation.prepare_dataset(dataset, FLAGS.output_dir, size, FLAGS.workers, bar)
+    steps = cli_flags.normalization()
+    if FLAGS.runner is None:
+        preparation.prepare_dataset(dataset, FLAGS.output_dir, size, FLAGS.workers, bar, steps)
+    else:
+        from dr_keras.beam import engine
+        from dr_keras.beam import preparation as on_beam
+
+        where = engine.Engine(FLAGS.runner, FLAGS.workers, tuple(argv[1:]))
+        on_beam.prepare_dataset(dataset, FLAGS.output_dir, size, where, bar, steps)
     prepared = PreparedDataset(FLAGS.output_dir)
     for image, reason in prepared.unreadable:
         print(f"left out: {image}: {reason}")

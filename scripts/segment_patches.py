@@ -33,28 +33,18 @@ def main(argv):
     cli_flags.take_data_from_run(run_folder.read_flags(FLAGS.model))
     cli_flags.check_data()
     cli_flags.require_tensorflow()
-    from dr_keras.evaluation import judged
-    from dr_keras.explain import patches
+    from dr_keras.evaluation import judged, patch_search
 
     done = judged.judge(
         FLAGS.model, cli_flags.open_prepared, FLAGS.split, FLAGS.batch_size, cli_flags.progress("grading")
     )
-    graders, prepared, indices = done.model.graders, done.prepared, done.scores.indices
-    scores, drops = patches.occlusion_drops(
-        graders, prepared, indices, done.scores.scored_by, FLAGS.window, FLAGS.layer, FLAGS.batch_size,
+    found = patch_search.search(
+        done, FLAGS.threshold, FLAGS.window, FLAGS.layer, FLAGS.merge, FLAGS.batch_size,
         cli_flags.progress("occluding"),
     )  # fmt: skip
-    remark = patches.advice(drops, FLAGS.threshold)
-    if remark:
-        print(remark)
-    found = patches.select(drops, FLAGS.threshold, FLAGS.window, FLAGS.merge)
-    places = patches.boxes(found, graders[0], [prepared.views[index] for index in indices], FLAGS.layer)
-    records = [prepared.records[index] for index in indices]
-    table = patches.write_patches(
-        FLAGS.output_dir, found, places, records, done.scored.labels, scores, prepared.image_size
-    )
-    of = len({patch.position for patch in found})
-    print(f"{table}: {len(found)} patches of {of} among {len(indices)} photographs")
+    if found.advice:
+        print(found.advice)
+    print(f"{found.write(FLAGS.output_dir)}: {found.summary()}")
 
 
 if __name__ == "__main__":

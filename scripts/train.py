@@ -8,6 +8,8 @@ same flags.
 
 import dataclasses
 import json
+import os
+import sys
 
 from absl import flags
 
@@ -21,11 +23,12 @@ ALEXNETS = ("alexnet", "caffenet", "alexnet_torchvision")
 SIZES |= dict.fromkeys(ALEXNETS, (256,))
 PUBLISHED = PRETRAINED + ALEXNETS
 HEADS = {"net5": ("gap", "dense"), "net4": ("gap", "dense")}
-HEADS |= dict.fromkeys(PRETRAINED, ("gap", "bottleneck"))
+HEADS |= dict.fromkeys(PRETRAINED, ("gap", "multiscale"))
 HEADS |= dict.fromkeys(ALEXNETS, ("regression", "classification"))
 
 cli_flags.define_data_flags()
 cli_flags.define_cache_dir()
+cli_flags.define_normalization()
 cli_flags.define_batch_size()
 cli_flags.define_seed()
 cli_flags.define_thresholds()
@@ -39,9 +42,9 @@ flags.DEFINE_string(
     "freeze_through", None, "Layer up to which weights stay: computed once, in 8 orientations. Default: none."
 )
 flags.DEFINE_enum(
-    "head", "gap", ("gap", "bottleneck", "dense", "regression", "classification"),
-    "gap: global average pooling, has maps; bottleneck: the same of an EfficientNet's last block; dense: the "
-    "paper's baseline; the last two are AlexNet's.",
+    "head", "gap", ("gap", "multiscale", "dense", "regression", "classification"),
+    "gap: global average pooling, has maps; multiscale: of two layers of an EfficientNet, finer maps; dense: "
+    "the paper's baseline; the last two are AlexNet's.",
 )  # fmt: skip
 flags.DEFINE_integer("hidden", None, "Units of AlexNet's first dense layer. Default: 256.", lower_bound=1)
 flags.DEFINE_bool(
@@ -89,8 +92,9 @@ flags.DEFINE_float(
 )
 flags.DEFINE_list("caps", None, "Most photographs of each grade 0-4, five numbers. Default: all.")
 flags.DEFINE_enum(
-    "strategy", "auto", ("auto", "default", "mirrored"), "auto: mirrored if there are several GPUs."
-)
+    "strategy", "auto", ("auto", "default", "mirrored", "multi_worker"),
+    "auto: mirrored if there are several GPUs; multi_worker: the processes that TF_CONFIG names.",
+)  # fmt: skip
 flags.DEFINE_enum(
     "precision", "auto", ("auto", "float32", "mixed_bfloat16"), "auto: bfloat16 where the device has it."
 )
@@ -142,6 +146,14 @@ def _ridge(values):
     return values["validation_fraction"] > 0
 
 
+@flags.multi_flags_validator(
+    ["strategy", "freeze_through"],
+    message="--strategy=multi_worker isn't for --freeze_through, whose head takes seconds on one host",
+)
+def _worth_several_hosts(values):
+    return values["strategy"] != "multi_worker" or not values["freeze_through"]
+
+
 @flags.multi_flags_validator(["architecture", "hidden"], message="only AlexNets have --hidden")
 def _hidden(values):
     return values["architecture"] in ALEXNETS or values["hidden"] is None
@@ -188,26 +200,32 @@ def main(argv):
     cli_flags.refuse_arguments(argv)
     cli_flags.check_data([int(size) for size in FLAGS.image_sizes or [FLAGS.image_size]])
     cli_flags.require_tensorflow()
+    from dr_keras.training import cluster
+
+    chief = FLAGS.strategy != "multi_worker" or cluster.read_cluster(os.environ).is_chief
     from dr_keras.training import build, run_folder
 
     if FLAGS.trunk_weights != "none":
         build.find_trunk(FLAGS.architecture, FLAGS.trunk_weights)
     run_dir = FLAGS.run_dir or _default_run_dir()
-    run_folder.claim_run_dir(run_dir, cli_flags.flagfile_text("train.py", leave_out=("run_dir", "cache_dir")))
+    flagfile = cli_flags.flagfile_text("train.py", leave_out=("run_dir", "cache_dir"))
+    if chief:
+        run_folder.claim_run_dir(run_dir, flagfile)
     from dr_keras.evaluation import figures, report
     from dr_keras.explain.tensorboard import MapImages
-    from dr_keras.training import devices, fit, interrupt, progress, stages, tensorboard
+    from dr_keras.training import devices, fit, interrupt, progress, stages, tensorboard, workers
 
     strategy = devices.choose_strategy(FLAGS.strategy)
     devices.check_batch_size(FLAGS.batch_size, strategy)
     configs = _configs(devices.choose_precision(FLAGS.precision))
-    print(f"{run_dir}: precision {configs[0].precision}, {strategy.num_replicas_in_sync} device(s)")
+    if chief:
+        print(f"{run_dir}: precision {configs[0].precision}, {strategy.num_replicas_in_sync} device(s)")
     bar = progress.ProgressBar()
     caps = tuple(map(int, FLAGS.caps or ()))
     plan = stages.SplitPlan(FLAGS.folds, FLAGS.validation_fraction, FLAGS.seed, FLAGS.test_fraction, caps)
 
     def callbacks(running):
-        maps = [MapImages.of_fit(running)] if FLAGS.head in ("gap", "bottleneck") else []
+        maps = [MapImages.of_fit(running)] if FLAGS.head in ("gap", "multiscale") else []
         return [tensorboard.TensorBoard(running, figures.confusion_image), *maps]
 
     with interrupt.StopRequest() as stop:
@@ -219,15 +237,24 @@ def main(argv):
             progress=cli_flags.progress("features of the frozen trunk"),
         )
         try:
-            last = stages.train_stages(
-                configs, cli_flags.open_prepared, run_dir, plan, strategy, hooks, FLAGS.init_from
-            )
+            with workers.losses_named(strategy):
+                workers.check_alike(strategy, "flags or precision", flagfile + str(configs))
+                last = stages.train_stages(
+                    configs, cli_flags.open_prepared, run_dir, plan, strategy, hooks, FLAGS.init_from
+                )
         except fit.Interrupted:
             bar.close()
-            print(f"stopped; saved in {run_dir}. The same command goes on from there.")
+            if chief:
+                print(f"stopped; saved in {run_dir}. The same command goes on from there.")
             raise SystemExit(130) from None
+        except workers.WorkerLost as lost:
+            bar.close()
+            print(f"error: {lost}", file=sys.stderr, flush=True)
+            os._exit(1)  # the usual end waits for the process that is gone
         finally:
             bar.close()
+    if not chief:
+        return
     metrics = json.loads((last / run_folder.METRICS).read_text())
     judged = "out of fold" if FLAGS.folds else "validation" if FLAGS.validation_fraction else "leave one out"
     print(f"{last}: {judged}: {report.summary(metrics)}")

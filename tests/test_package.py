@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-PACKAGES = ("data", "models", "training", "explain", "evaluation", "export", "serving")
+PACKAGES = ("data", "models", "training", "explain", "evaluation", "export", "serving", "beam")
 LEAVES = ("errors", "files", "grades", "metrics")
 MODULES = sorted((ROOT / "dr_keras").rglob("*.py"))
 SCRIPTS = sorted((ROOT / "scripts").glob("*.py"))

@@ -56,7 +56,9 @@ def check_data(data_dir, layout="auto", synthetic_images=2000, image_sizes=()):
         _check_image_size(preparation.read_manifest(data_dir).get("image_size"), data_dir, image_sizes)
 
 
-def open_prepared(data_dir, layout, image_size, synthetic_images=2000, cache_dir=None, progress=None):
+def open_prepared(
+    data_dir, layout, image_size, synthetic_images=2000, cache_dir=None, progress=None, steps=()
+):
     """Opens a dataset at an image size, preparing it into the cache on first use.
 
     A cache folder is named after the photographs' names, sizes and labels: when any of them changes,
@@ -67,28 +69,35 @@ def open_prepared(data_dir, layout, image_size, synthetic_images=2000, cache_dir
         layout, synthetic_images: see `find_dataset`.
         image_size: side of the stored images in pixels.
         cache_dir: default `default_cache_dir()`.
-        progress: see `preparation.prepare_dataset`.
+        progress, steps: see `preparation.prepare_dataset`.
 
     Returns:
         `PreparedDataset`.
 
     Raises:
-        InputError: see `find_dataset`; or a prepared folder is of another size.
+        InputError: see `find_dataset`; or a prepared folder is of another size or normalisation.
     """
     if is_prepared(data_dir):
         prepared = PreparedDataset(data_dir)
         _check_image_size(prepared.image_size, data_dir, [image_size])
+        if prepared.normalization != tuple(steps):
+            found, wanted = (",".join(some) or "none" for some in (prepared.normalization, steps))
+            raise InputError(
+                f"--data_dir={data_dir}: prepared with normalization={found}, expected {wanted}; prepare it "
+                "so, or name the photographs' own folder"
+            )
         return prepared
     dataset = find_dataset(data_dir, layout, synthetic_images)
-    return prepare_into_cache(dataset, image_size, cache_dir, progress)
+    return prepare_into_cache(dataset, image_size, cache_dir, progress, steps)
 
 
-def prepare_into_cache(dataset, image_size, cache_dir=None, progress=None):
+def prepare_into_cache(dataset, image_size, cache_dir=None, progress=None, steps=()):
     """Opens a `FundusDataset` at an image size, prepared on first use; arguments as for `open_prepared`."""
-    stamps = json.dumps([preparation.FORMAT, *map(preparation.source_stamp, dataset.records)])
+    # Without steps the name is what it was before there were any.
+    stamps = json.dumps([preparation.FORMAT, *steps, *map(preparation.source_stamp, dataset.records)])
     name = f"{dataset.name}-{image_size}-{hashlib.sha256(stamps.encode()).hexdigest()[:12]}"
     folder = Path(cache_dir or default_cache_dir()) / name
-    preparation.prepare_dataset(dataset, folder, image_size, progress=progress)
+    preparation.prepare_dataset(dataset, folder, image_size, progress=progress, steps=steps)
     return PreparedDataset(folder)
 
 

@@ -89,10 +89,14 @@ def find_field_of_view(image):
     brightness = cv2.GaussianBlur(brightest.astype(np.float32), (0, 0), 1.0)
     circle = _fit_circle(_edge_points(brightness), min(brightness.shape))
     if circle is None:
-        side = min(height, width)
-        return FieldOfView(height / 2, width / 2, side / 2, height, width, found=False)
+        return centre_square(height, width)
     center_y, center_x, radius = (value / scale for value in circle)
     return FieldOfView(center_y, center_x, radius, height, width, found=True)
+
+
+def centre_square(height, width):
+    """The circle inside a photograph's centre square: no edge of the retina was looked for, or none found."""
+    return FieldOfView(height / 2, width / 2, min(height, width) / 2, height, width, found=False)
 
 
 def crop_square(image, field_of_view, size):

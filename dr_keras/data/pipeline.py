@@ -8,7 +8,9 @@ from dr_keras.data import augmentation, sampling
 _INDEX_STREAM, _UNIFORM_STREAM, _NORMAL_STREAM, _NUM_STREAMS = 0, 1, 2, 3
 
 
-def training_batches(prepared, indices, batch_size, epochs, seed, config=None, start_epoch=0):
+def training_batches(
+    prepared, indices, batch_size, epochs, seed, config=None, start_epoch=0, start_step=0, context=None
+):
     """Batches of all epochs, one after another, `steps_per_epoch` to an epoch.
 
     Every draw is a counter-based random number of (seed, epoch, sample): the same whatever runs
@@ -22,13 +24,15 @@ def training_batches(prepared, indices, batch_size, epochs, seed, config=None, s
         epochs: number of the epoch to stop before.
         seed: of the order and of the augmentation.
         config: `SamplingConfig`.
-        start_epoch: first epoch.
+        start_epoch, start_step: first epoch, and first step of it.
+        context: `tf.distribute.InputContext`: whose part of each global batch is read. Default: all of it.
 
     Returns:
         `tf.data.Dataset` of dicts: `image` uint8 (batch, size, size, 3), RGB; `grade` float32
         (batch,); `uniform` float32 (batch, 6) and `normal` float32 (batch, 3), the augmentation's draws.
+        With a context, one replica's part of a global batch after another's.
     """
-    config = config or sampling.SamplingConfig()
+    config, context = config or sampling.SamplingConfig(), context or tf.distribute.InputContext()
     indices = np.asarray(indices)
     grades = prepared.grades[indices]
     weights = [sampling.epoch_weights(grades, epoch, config) for epoch in range(max(epochs, 1))]
@@ -49,13 +53,14 @@ def training_batches(prepared, indices, batch_size, epochs, seed, config=None, s
             tf.gather(tf.gather(table, epoch), grades), num_samples, stream(epoch, _INDEX_STREAM), config
         )
         slices = {"index": tf.gather(indices, order), "uniform": uniform, "normal": normal}
-        return tf.data.Dataset.from_tensor_slices(slices).batch(batch_size, drop_remainder=True)
+        parts = tf.data.Dataset.from_tensor_slices(slices)
+        parts = parts.batch(batch_size // context.num_input_pipelines, drop_remainder=True)
+        return parts.shard(context.num_input_pipelines, context.input_pipeline_id)
 
-    dataset = tf.data.Dataset.range(start_epoch, epochs).flat_map(draws)
-    dataset = dataset.map(_reader(prepared), num_parallel_calls=2, deterministic=True)
-    options = tf.data.Options()
-    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
-    return dataset.with_options(options).prefetch(4)
+    dataset = tf.data.Dataset.range(start_epoch, epochs).flat_map(draws).skip(start_step)
+    if context.num_replicas_in_sync > context.num_input_pipelines:  # several devices on a host
+        dataset = dataset.rebatch(batch_size // context.num_replicas_in_sync, drop_remainder=True)
+    return dataset.map(_reader(prepared), num_parallel_calls=2, deterministic=True).prefetch(4)
 
 
 def evaluation_batches(prepared, indices, batch_size):

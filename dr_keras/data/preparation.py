@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dr_keras.data import decoding, fundus, synthetic
+from dr_keras.data import decoding, fundus, normalization, synthetic
 from dr_keras.data.parallel import map_in_order
 from dr_keras.errors import InputError
 from dr_keras.files import atomic_path, sole_writer, write_json
@@ -41,7 +41,7 @@ class PreparedImage:
     sha256: str
 
 
-def prepare_image(path, image_size):
+def prepare_image(path, image_size, steps=()):
     """Reads one photograph, finds its field of view and makes the square image of it.
 
     JPEGs are decoded at the smallest scale that keeps the field of view at `image_size` or more.
@@ -49,6 +49,7 @@ def prepare_image(path, image_size):
     Args:
         path: a file, or the name of a synthetic photograph.
         image_size: side of the result in pixels.
+        steps: of `normalization.STEPS`.
 
     Returns:
         A `PreparedImage`.
@@ -58,23 +59,27 @@ def prepare_image(path, image_size):
     """
     if str(path).startswith(SYNTHETIC_ROOT):
         drawn = synthetic.draw_named(str(path), image_size)
-        view = fundus.find_field_of_view(drawn.image)
-        return PreparedImage(fundus.crop_square(drawn.image, view, image_size), view, "")
+        view = normalization.find_view(drawn.image, steps)
+        return PreparedImage(_square(drawn.image, view, image_size, steps), view, "")
     data = decoding.read_bytes(path)
-    view, image = _smallest_decode(data, str(path), image_size)
+    view, image = _smallest_decode(data, str(path), image_size, steps)
     height, width = decoding.upright_size(data)
     return PreparedImage(
-        fundus.crop_square(image, view, image_size),
+        _square(image, view, image_size, steps),
         view.scaled(height / image.shape[0], height, width),
         hashlib.sha256(data).hexdigest(),
     )
 
 
-def _smallest_decode(data, name, image_size):
+def _square(image, view, image_size, steps):
+    return normalization.normalize(fundus.crop_square(image, view, image_size), steps)
+
+
+def _smallest_decode(data, name, image_size, steps):
     wanted = image_size
     while True:
         image = decoding.decode_image(data, name, wanted)
-        view = fundus.find_field_of_view(image)
+        view = normalization.find_view(image, steps)
         diameter = 2 * view.radius
         if diameter >= image_size or wanted is None or image.shape[:2] == decoding.upright_size(data):
             return view, image
@@ -82,7 +87,9 @@ def _smallest_decode(data, name, image_size):
         wanted = int(min(image.shape[:2]) * image_size / diameter) + 1 if wanted == image_size else None
 
 
-def prepare_dataset(dataset, output_dir, image_size, workers=None, progress=None):
+def prepare_dataset(
+    dataset, output_dir, image_size, workers=None, progress=None, steps=(), write_shards=None
+):
     """Prepares every photograph of a dataset into shards; goes on where a killed run left off.
 
     Args:
@@ -91,6 +98,9 @@ def prepare_dataset(dataset, output_dir, image_size, workers=None, progress=None
         image_size: side of the stored images in pixels.
         workers: see `parallel.map_in_order`.
         progress: wraps the iteration as `tqdm.tqdm` does, called with `total`; nothing if None.
+        steps: of `normalization.STEPS`.
+        write_shards: does the work in place of `workers`: called with `output_dir`, `header`, {number:
+            sources} of the shards that are missing, and `progress`; calls `write_shard` for each.
 
     Returns:
         The manifest, as written to `manifest.json`.
@@ -100,6 +110,7 @@ def prepare_dataset(dataset, output_dir, image_size, workers=None, progress=None
     """
     output_dir = Path(output_dir)
     header = {"format": FORMAT, "dataset": dataset.name, "root": dataset.root, "image_size": image_size}
+    header |= {"normalization": list(steps)}
     sources = [source_stamp(record) for record in dataset.records]
     with sole_writer(output_dir):
         manifest = read_manifest(output_dir)
@@ -107,16 +118,21 @@ def prepare_dataset(dataset, output_dir, image_size, workers=None, progress=None
             _check_same(manifest, output_dir / MANIFEST, header, sources)
             return manifest
         shards = [sources[start : start + SHARD_ROWS] for start in range(0, len(sources), SHARD_ROWS)]
-        todo = [n for n, shard in enumerate(shards) if not _shard_is_done(output_dir, n, header, shard)]
-        paths = [source["record"]["path"] for number in todo for source in shards[number]]
-        prepare = functools.partial(prepare_or_reason, image_size=image_size)
-        with contextlib.closing(map_in_order(prepare, paths, workers, progress)) as results:
-            for number in todo:
-                _write_shard(
-                    output_dir, number, header, [(source, *next(results)) for source in shards[number]]
-                )
-            next(results, None)  # lets a bar reach its end
+        todo = {n: shard for n, shard in enumerate(shards) if not shard_is_done(output_dir, n, header, shard)}
+        write_shards = write_shards or functools.partial(_write_shards, workers=workers)
+        write_shards(output_dir, header, todo, progress)
         return _write_manifest(output_dir, {**header, "notes": list(dataset.notes)}, len(shards))
+
+
+def _write_shards(output_dir, header, todo, progress, workers):
+    paths = [source["record"]["path"] for sources in todo.values() for source in sources]
+    prepare = functools.partial(
+        prepare_or_reason, image_size=header["image_size"], steps=header["normalization"]
+    )
+    with contextlib.closing(map_in_order(prepare, paths, workers, progress)) as results:
+        for number, sources in todo.items():
+            write_shard(output_dir, number, header, [(source, *next(results)) for source in sources])
+        next(results, None)  # lets a bar reach its end
 
 
 def source_stamp(record):
@@ -135,11 +151,16 @@ def read_manifest(folder):
     return _read_json(Path(folder) / MANIFEST)
 
 
+def normalized(manifest):
+    """A manifest that says how its photographs were normalised: not at all, where it is silent."""
+    return {"normalization": [], **manifest}
+
+
 def _check_same(found, path, header, sources):
     for key, value in header.items():
-        if found.get(key) != value:
+        if normalized(found).get(key) != value:
             raise InputError(
-                f"{path}: prepared with {key}={found.get(key)}, expected {value}; "
+                f"{path}: prepared with {key}={normalized(found).get(key)}, expected {value}; "
                 "name another folder or delete this one"
             )
     stamps = [{"record": row["record"], "bytes": row["bytes"]} for row in found["images"]]
@@ -150,10 +171,10 @@ def _check_same(found, path, header, sources):
         )
 
 
-def prepare_or_reason(path, image_size):
+def prepare_or_reason(path, image_size, steps=()):
     """Returns (`PreparedImage`, "") or, of a file that can't be read, (None, the reason)."""
     try:
-        return prepare_image(path, image_size), ""
+        return prepare_image(path, image_size, steps), ""
     except InputError as error:
         return None, str(error).removeprefix(f"{path}: ")
 
@@ -163,7 +184,8 @@ def shard_paths(output_dir, number):
     return output_dir / f"shard-{number:05d}.npy", output_dir / f"shard-{number:05d}.json"
 
 
-def _write_shard(output_dir, number, header, results):
+def write_shard(output_dir, number, header, results):
+    """Writes a shard: of every photograph its `source_stamp`, and what `prepare_or_reason` returned."""
     pixels, rows = [], []
     for source, prepared, reason in results:
         row = dict(source)
@@ -184,7 +206,8 @@ def _write_shard(output_dir, number, header, results):
     write_json(rows_path, {**header, "images": rows})  # last: its presence says that the shard is whole
 
 
-def _shard_is_done(output_dir, number, header, sources):
+def shard_is_done(output_dir, number, header, sources):
+    """Whether a shard is there, whole; raises `InputError` if it is one of other photographs or settings."""
     array_path, rows_path = shard_paths(output_dir, number)
     shard = _read_json(rows_path)
     if shard is None or not array_path.exists():

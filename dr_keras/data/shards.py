@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from dr_keras.data.fundus import FieldOfView
-from dr_keras.data.preparation import FORMAT, read_manifest, shard_paths
+from dr_keras.data.preparation import FORMAT, normalized, read_manifest, shard_paths
 from dr_keras.data.records import Record
 from dr_keras.errors import InputError
 
@@ -24,6 +24,7 @@ class PreparedDataset:
         unreadable: list of (image, reason) of those left out.
         grades: int array (n,); -1 where the dataset gives none.
         image_size: side of the images in pixels.
+        normalization: tuple of `normalization.STEPS`.
 
     Raises:
         InputError: if the folder isn't a whole prepared one, or nothing in it is readable.
@@ -38,6 +39,7 @@ class PreparedDataset:
             )
         self.name, self.root, self.notes = manifest["dataset"], manifest["root"], manifest["notes"]
         self.image_size = manifest["image_size"]
+        self.normalization = tuple(normalized(manifest)["normalization"])
         readable = [row for row in manifest["images"] if "error" not in row]
         self.unreadable = [
             (row["record"]["image"], row["error"]) for row in manifest["images"] if "error" in row

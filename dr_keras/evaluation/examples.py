@@ -6,7 +6,7 @@ import dataclasses
 import numpy as np
 
 from dr_keras.errors import InputError
-from dr_keras.evaluation.grading import graders_of, score_split
+from dr_keras.evaluation.grading import graders_of, normalization_of, score_split
 from dr_keras.explain.explainer import Explainer
 from dr_keras.grades import DEFAULT_THRESHOLDS, NUM_GRADES, score_to_grade
 
@@ -34,7 +34,7 @@ def find_examples(
 
     Args:
         models: `GradingModel`s, whose scores are averaged.
-        open_prepared: called with an image size; returns the `PreparedDataset` of that size.
+        open_prepared: as for `GradingModel.open`.
         per_grade: how many of each true grade; fewer where there are fewer.
         split, batch_size, progress: see `grading.score_split`.
         thresholds: four cuts from score to grade.
@@ -46,7 +46,8 @@ def find_examples(
     Raises:
         InputError: if the models have no photograph of the split in common.
     """
-    opened = {model.image_size: open_prepared(model.image_size) for model in models}
+    normalization_of(models)
+    opened = {model.image_size: model.open(open_prepared) for model in models}
     scored = [score_split(model, opened[model.image_size], split, batch_size, progress) for model in models]
     found = []
     for model, scores in zip(models, scored, strict=True):
@@ -115,4 +116,4 @@ def _explain(models, examples, method, options):
         groups[example.networks].append(example.path)
     for networks, paths in groups.items():
         graders = graders_of(models, networks)
-        yield from Explainer(graders, method, **options)(paths)
+        yield from Explainer(graders, method, normalization=normalization_of(models), **options)(paths)

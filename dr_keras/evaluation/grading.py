@@ -7,6 +7,7 @@ import functools
 import numpy as np
 
 from dr_keras.data.fundus import FieldOfView
+from dr_keras.data.normalization import check_steps
 from dr_keras.data.parallel import batches_ahead
 from dr_keras.data.preparation import prepare_or_reason
 from dr_keras.data.quality import gradability
@@ -29,6 +30,7 @@ class GradingModel:
         paths: of the model files.
         graders: the loaded networks, in the same order.
         image_size: side of the images that they take, in pixels.
+        normalization: tuple of the steps (`data.normalization`) that the run's photographs went through.
 
     Raises:
         InputError: if there is no model, or none that this project saved.
@@ -38,6 +40,17 @@ class GradingModel:
         self.paths = run_folder.find_models(path)
         self.graders = [load_grader(model) for model in self.paths]
         self.image_size = self.graders[0].input_shape[1]
+        named = run_folder.read_flags(path).get("normalization", "")
+        self.normalization = check_steps(filter(None, named.split(",")))
+
+    def open(self, open_prepared):
+        """Opens photographs as the model takes them.
+
+        Args:
+            open_prepared: called with an image size, and with `steps` where there are any; returns the
+                `PreparedDataset`.
+        """
+        return open_prepared(self.image_size, **({"steps": self.normalization} if self.normalization else {}))
 
     def scoring_steps(self):
         """Functions of prepared images (batch, size, size, 3) to scores (batch,), one for each network."""
@@ -141,7 +154,7 @@ def score_files(model, paths, batch_size=32):
     """Scores photographs, each prepared as for training; by all networks of the model, averaged.
 
     Args:
-        model: `GradingModel`, or another with `image_size` and `scoring_steps`.
+        model: `GradingModel`, or another with `image_size`, `normalization` and `scoring_steps`.
         paths: files.
         batch_size: photographs in a batch.
 
@@ -149,7 +162,7 @@ def score_files(model, paths, batch_size=32):
         `Graded` of each file, in order.
     """
     steps = model.scoring_steps()
-    prepare = functools.partial(_prepare_and_judge, image_size=model.image_size)
+    prepare = functools.partial(_prepare_and_judge, image_size=model.image_size, steps=model.normalization)
     for batch in batches_ahead(prepare, paths, batch_size):
         images = [prepared.pixels for _, (prepared, _, _) in batch if prepared is not None]
         scores = iter(_mean_scores(steps, np.stack(images)) if images else ())
@@ -158,16 +171,26 @@ def score_files(model, paths, batch_size=32):
             yield Graded(path, score, reason, fault=fault)
 
 
-def _prepare_and_judge(path, image_size):
+def _prepare_and_judge(path, image_size, steps):
     prepared, reason = prepare_or_reason(path, image_size)
     if prepared is None:
         return None, reason, None
     circle = FieldOfView.of_square(image_size, prepared.field_of_view.found)
-    return prepared, "", gradability(prepared.pixels, circle)[1]
+    fault = gradability(prepared.pixels, circle)[1]  # of the photograph as it was taken
+    return (prepare_or_reason(path, image_size, steps)[0] if steps else prepared), "", fault
 
 
 def _mean_scores(steps, images):
     return sum(step(images).numpy().astype("float64") for step in steps) / len(steps)
+
+
+def normalization_of(models):
+    """The normalisation that several `GradingModel`s share; `InputError` if they don't."""
+    found = {model.normalization for model in models}
+    if len(found) > 1:
+        words = " and ".join(",".join(steps) or "none" for steps in sorted(found))
+        raise InputError(f"models trained with --normalization={words} can't be shown in one map")
+    return found.pop()
 
 
 def graders_of(models, networks):

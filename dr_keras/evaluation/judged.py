@@ -65,7 +65,7 @@ def judge(path, open_prepared, split="auto", batch_size=32, progress=None):
 
     Args:
         path: run folder or `.keras` file.
-        open_prepared: called with an image size; returns the `PreparedDataset` of that size.
+        open_prepared: as for `GradingModel.open`.
         split, batch_size, progress: as for `grading.score_split`.
 
     Returns:
@@ -75,7 +75,7 @@ def judge(path, open_prepared, split="auto", batch_size=32, progress=None):
         InputError: if there is no such model, or no photograph of the split has a grade.
     """
     model = GradingModel(path)
-    prepared = open_prepared(model.image_size)
+    prepared = model.open(open_prepared)
     scores = score_split(model, prepared, split, batch_size, progress)
     records = [prepared.records[index] for index in scores.indices]
     scored = Scored(

@@ -8,16 +8,15 @@ import numpy as np
 
 from dr_keras.data.duplicates import match_duplicates
 from dr_keras.data.inspection import inspect_files
-from dr_keras.data.lesion_masks import ANY_LESION, read_masks
+from dr_keras.data.lesion_masks import read_masks
 from dr_keras.errors import InputError
-from dr_keras.evaluation.grading import graders_of
-from dr_keras.evaluation.localisation import centre_prior, score_map, summarise
+from dr_keras.evaluation.grading import graders_of, normalization_of
+from dr_keras.evaluation.localisation import centre_prior, score_map
+from dr_keras.evaluation.map_comparison import CENTRE, FUSED, RANDOM, RANDOMISED, compare_methods
 from dr_keras.explain.explainer import Explainer, load_photographs
 from dr_keras.explain.geometry import place
-from dr_keras.models.grader import network_of
+from dr_keras.models.grader import is_linear_unit, network_of
 from dr_keras.training import run_folder
-
-RANDOM, CENTRE, RANDOMISED, FUSED = "random", "centre", "randomised", "fused"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,7 +93,8 @@ def evaluate_maps(models, judges, methods=("ram",), max_side=1024, batch_size=8,
 
     Returns:
         dict `{method: {lesion: {"auprc", "prevalence", "pointing_game", "best_iou", "energy_inside": each
-        {"value", "low", "high"}, "n"}}}`; see `localisation.score_map`. Methods are named
+        {"value", "low", "high"}, "n", "above"}}}`; see `localisation.score_map`, and `compare_methods` for
+        `above`, which methods have and baselines lack. Methods are named
         "ram/NETWORK_SIZE"; "fused" is the mean of the models' RAMs (P2 section 4.5.2); the baselines are
         "random" (noise, cell by cell), "centre" (a Gaussian on the middle) and "randomised/NETWORK_SIZE"
         (the RAM of the same network before any training).
@@ -105,10 +105,7 @@ def evaluate_maps(models, judges, methods=("ram",), max_side=1024, batch_size=8,
         for (method, lesion), row in scores.items():
             if not np.isnan(row["auprc"]):
                 rows[method][lesion].append(row)
-    return {
-        method: {lesion: summarise(of_lesion, seed=seed) for lesion, of_lesion in lesions.items()}
-        for method, lesions in rows.items()
-    }
+    return compare_methods(rows, seed)
 
 
 def model_labels(models):
@@ -122,7 +119,7 @@ def model_labels(models):
 
 def _scored(models, judges, methods, max_side, batch_size, generator):
     """Yields for each photograph a dict of (method, lesion) to the measures of `score_map`."""
-    untrained = [[keras.models.clone_model(model.graders[0])] for model in models] if "ram" in methods else []
+    untrained = [[_untrained(model.graders[0])] for model in models] if "ram" in methods else []
     sizes = {model.image_size for model in models}
     groups = collections.defaultdict(list)
     for judge in judges:
@@ -132,12 +129,21 @@ def _scored(models, judges, methods, max_side, batch_size, generator):
         explainers = dict(_explainers(model_labels(models), graders, untrained, methods))
         remaining = iter(photographs)
         paths = [photograph.path for photograph in photographs]
-        for batch in load_photographs(paths, sizes, max_side, batch_size):
+        for batch in load_photographs(paths, sizes, max_side, batch_size, normalization_of(models)):
             loaded = [readable(path, photograph, reason) for path, photograph, reason in batch]
             explained = [explainer.explain(loaded) for explainer in explainers.values()]
             for explanations in zip(*explained, strict=True):
                 heats = {name: found.heat for name, found in zip(explainers, explanations, strict=True)}
                 yield _score(next(remaining), explanations[0], heats, generator)
+
+
+def _untrained(grader):
+    """The same network before any training; a score that starts from zero, whose map is flat, at random."""
+    clone = keras.models.clone_model(grader)
+    score = network_of(clone).layers[-1]
+    if is_linear_unit(score) and not score.kernel.numpy().any():
+        score.kernel.assign(keras.random.normal(score.kernel.shape, seed=0))
+    return clone
 
 
 def readable(path, photograph, reason):
@@ -169,35 +175,3 @@ def _score(photograph, explanation, heats, generator):
         for method, heat in heats.items()
         for lesion, mask in masks.items()
     }
-
-
-def lesions_of(result):
-    """The lesions in a result of `evaluate_maps`: their union first, then by name."""
-    return [ANY_LESION] + sorted({lesion for rows in result.values() for lesion in rows} - {ANY_LESION})
-
-
-def table(result):
-    """Lines of text: for each method and lesion the AUPRC, and on any lesion all measures."""
-    lesions = lesions_of(result)
-    lines = [
-        f"{'AUPRC, 95 % interval':28}" + "".join(f"{lesion.replace('_', ' '):>24}" for lesion in lesions)
-    ]
-    for method, rows in result.items():
-        cells = [_cell(rows[lesion]["auprc"]) if lesion in rows else "" for lesion in lesions]
-        lines.append(f"{method:28}" + "".join(f"{cell:>24}" for cell in cells))
-    any_method = next(iter(result.values()))
-    shares = [
-        f"{any_method[lesion]['prevalence']['value']:.4f}, n={any_method[lesion]['n']}" for lesion in lesions
-    ]
-    lines.append(f"{'prevalence, photographs':28}" + "".join(f"{share:>24}" for share in shares))
-    measures = ("pointing_game", "best_iou", "energy_inside")
-    lines += ["", f"{'any lesion':28}" + "".join(f"{measure.replace('_', ' '):>24}" for measure in measures)]
-    for method, rows in result.items():
-        lines.append(
-            f"{method:28}" + "".join(f"{_cell(rows[ANY_LESION][measure]):>24}" for measure in measures)
-        )
-    return lines
-
-
-def _cell(interval):
-    return f"{interval['value']:.3f} ({interval['low']:.3f}-{interval['high']:.3f})"

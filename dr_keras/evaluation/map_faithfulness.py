@@ -36,7 +36,7 @@ def evaluate_faithfulness(models, judges, methods=("ram",), count=20, seed=0, pr
     rows = {f"{method}/{label}": ([], []) for method in methods for label in labels}
     for number, judge in enumerate(progress(chosen, total=len(chosen)) if progress else chosen):
         for label, model, own, networks in zip(labels, models, steps, judge.networks, strict=True):
-            image = _prepared(judge.photograph.path, model.image_size)
+            image = _prepared(judge.photograph.path, model)
             score = _mean_score([own[k] for k in networks])
             for method in methods:
                 explainer = Explainer([[model.graders[k] for k in networks]], method)
@@ -53,8 +53,8 @@ def evaluate_faithfulness(models, judges, methods=("ram",), count=20, seed=0, pr
     return {name: summarise_faithfulness(*found, seed=seed) for name, found in rows.items()}
 
 
-def _prepared(path, image_size):
-    ((loaded,),) = load_photographs([path], [image_size])
+def _prepared(path, model):
+    ((loaded,),) = load_photographs([path], [model.image_size], normalization=model.normalization)
     return readable(*loaded)
 
 

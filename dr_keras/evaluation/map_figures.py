@@ -9,8 +9,8 @@ from matplotlib.figure import Figure
 
 from dr_keras import files
 from dr_keras.data.lesion_masks import read_masks
-from dr_keras.evaluation.grading import graders_of
-from dr_keras.evaluation.map_evaluation import CENTRE, FUSED, RANDOM, RANDOMISED, lesions_of
+from dr_keras.evaluation.grading import graders_of, normalization_of
+from dr_keras.evaluation.map_comparison import FUSED, is_baseline, lesions_of
 from dr_keras.explain import overlay
 from dr_keras.explain.explainer import Explainer
 from dr_keras.explain.writing import write_png
@@ -53,7 +53,7 @@ def area_figure(result):
         rows = {method: found[lesion] for method, found in result.items() if lesion in found}
         for place, (method, row) in enumerate(rows.items()):
             area = row["auprc"]
-            color = _COLORS.get(method, _COLORS["baseline" if _is_baseline(method) else "method"])
+            color = _COLORS.get(method, _COLORS["baseline" if is_baseline(method) else "method"])
             axes.plot([area["low"], area["high"]], [place, place], color=color, linewidth=2)
             axes.plot(area["value"], place, "o", color=color)
         prevalence = next(iter(rows.values()))["prevalence"]["value"]
@@ -71,10 +71,6 @@ def area_figure(result):
     return figure
 
 
-def _is_baseline(method):
-    return method in (RANDOM, CENTRE) or method.startswith(RANDOMISED)
-
-
 def example_sheet(models, judges):
     """Draws some photographs, the experts' outlines on them, beside the models' RAM.
 
@@ -89,7 +85,8 @@ def example_sheet(models, judges):
     rows = []
     for judge in chosen:
         graders = graders_of(models, judge.networks)
-        ((_, explanation, _),) = Explainer(graders, max_side=_EXAMPLE_SIDE)([judge.photograph.path])
+        explainer = Explainer(graders, max_side=_EXAMPLE_SIDE, normalization=normalization_of(models))
+        ((_, explanation, _),) = explainer([judge.photograph.path])
         rows.append(_example(judge.photograph, explanation))
     width = max(row.shape[1] for row in rows)
     return np.concatenate(

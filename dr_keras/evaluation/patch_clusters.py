@@ -13,11 +13,11 @@ from sklearn.manifold import TSNE
 from sklearn.metrics import silhouette_score
 
 from dr_keras import files
-from dr_keras.data import decoding
 from dr_keras.errors import InputError
-from dr_keras.explain.activations import layer_output, network_and_front
+from dr_keras.explain.activations import layer_output
 from dr_keras.explain.patches import COLUMNS, TABLE
 from dr_keras.grades import NUM_GRADES
+from dr_keras.models.grader import network_and_front
 
 _LEAST = 4  # patches that can be clustered and laid out at all
 
@@ -57,8 +57,15 @@ def read_patches(folder):
     if len(rows) < _LEAST:
         raise InputError(f"{path}: {len(rows)} patches; expected {_LEAST} or more, by a lower --threshold")
     images, labels, drops = map(np.array, zip(*known, strict=True))
-    pictures = [decoding.read_image(str(Path(folder) / row["patch"])) for row in rows]
-    return PatchTable(images, labels, drops, pictures)
+    return PatchTable(images, labels, drops, [_read_patch(Path(folder) / row["patch"]) for row in rows])
+
+
+def _read_patch(path):
+    """A patch is smaller than any photograph that `decoding` would take."""
+    picture = cv2.imread(str(path))
+    if picture is None:
+        raise InputError(f"{path}: expected a patch that segment_patches.py wrote")
+    return picture[..., ::-1]
 
 
 def deep_features(grader, pictures, layer="pool5", batch_size=64):

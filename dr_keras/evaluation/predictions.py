@@ -62,17 +62,24 @@ def write_grades(path, results, thresholds=DEFAULT_THRESHOLDS):
     with files.atomic_path(path) as temporary, open(temporary, "w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(GRADE_COLUMNS)
-        for image, score, error, grade, fault in results:
-            if not error and np.isnan(score):
-                error = "the model's score isn't a number"
-            failed += bool(error)
-            graded = ("",) * 4
-            if not error:
-                grade = int(score_to_grade(score, thresholds)) if grade is None else grade
-                graded = (score, grade, GRADE_NAMES[grade], int(grade >= REFERABLE_GRADE))
-            quality = ("", "") if fault is None else (int(not fault), fault)
-            writer.writerow([image, *graded, error, *quality])
+        for result in results:
+            row = grade_row(result, thresholds)
+            failed += bool(row["error"])
+            writer.writerow(row.values())
     return failed
+
+
+def grade_row(graded, thresholds=DEFAULT_THRESHOLDS):
+    """Returns the row of a `Graded`: dict of `GRADE_COLUMNS`, in order, "" where there is nothing to say."""
+    image, score, error, grade, fault = graded
+    if not error and np.isnan(score):
+        error = "the model's score isn't a number"
+    given = ("",) * 4
+    if not error:
+        grade = int(score_to_grade(score, thresholds)) if grade is None else grade
+        given = (score, grade, GRADE_NAMES[grade], int(grade >= REFERABLE_GRADE))
+    quality = ("", "") if fault is None else (int(not fault), fault)
+    return dict(zip(GRADE_COLUMNS, (image, *given, error, *quality), strict=True))
 
 
 def read_predictions(path):

@@ -4,29 +4,9 @@ import keras
 
 from dr_keras.errors import InputError
 from dr_keras.explain.geometry import Grid
+from dr_keras.models.grader import network_and_front
 
 _ACTIVATIONS = (keras.layers.LeakyReLU, keras.layers.ReLU, keras.layers.Activation)
-
-
-def network_and_front(model):
-    """Splits a model into the layers that take pixels and the network that follows.
-
-    Args:
-        model: a grader (`build_grader`), or a network alone.
-
-    Returns:
-        (network, front): `front` maps a batch of images to the network's input; without such layers
-        it returns what it is given.
-    """
-    network = next((layer for layer in model.layers if isinstance(layer, keras.Model)), model)
-    before = [] if network is model else model.layers[1 : model.layers.index(network)]
-
-    def front(images):
-        for layer in before:
-            images = layer(images)
-        return images
-
-    return network, front
 
 
 def last_activation(network):

@@ -56,13 +56,14 @@ class Explainer:
         method: one of `METHODS`.
         max_side: longer side of the frame, in pixels; smaller photographs keep their size.
         batch_size: photographs in a batch.
+        normalization: steps that the models' photographs went through; see `data.normalization`.
         **options: of the method, such as `layer`.
 
     Raises:
         InputError: if the method or its options don't fit a model.
     """
 
-    def __init__(self, models, method="ram", max_side=1024, batch_size=8, **options):
+    def __init__(self, models, method="ram", max_side=1024, batch_size=8, normalization=(), **options):
         if method not in METHODS:
             raise ValueError(f"`method` must be one of {METHODS}. Received: method={method!r}")
         compute, grid_of = _METHODS[method]
@@ -70,6 +71,7 @@ class Explainer:
         self._models = models
         self._max_side = max_side
         self._batch_size = batch_size
+        self._normalization = normalization
         self.grids = tuple(grid_of(graders[0], **options) for graders in models)
 
     def __call__(self, paths, progress=None):
@@ -87,7 +89,7 @@ class Explainer:
 
     def _explain_files(self, paths):
         sizes = {grid.image_size for grid in self.grids}
-        for batch in load_photographs(paths, sizes, self._max_side, self._batch_size):
+        for batch in load_photographs(paths, sizes, self._max_side, self._batch_size, self._normalization):
             explained = iter(
                 self.explain([photograph for _, photograph, _ in batch if photograph is not None])
             )
@@ -138,25 +140,25 @@ class Photograph:
     prepared: dict[int, preparation.PreparedImage]
 
 
-def load_photographs(paths, sizes, max_side=1024, batch_size=8):
+def load_photographs(paths, sizes, max_side=1024, batch_size=8, normalization=()):
     """Reads and prepares photographs, each batch while the one before it is in use.
 
     Args:
         paths: files, or names of synthetic photographs.
         sizes: image sizes to prepare, in pixels.
-        max_side, batch_size: see `Explainer`.
+        max_side, batch_size, normalization: see `Explainer`.
 
     Yields:
         Lists of (path, `Photograph` or None, why it can't be read or "").
     """
-    load = functools.partial(_load, sizes=sizes, max_side=max_side)
+    load = functools.partial(_load, sizes=sizes, max_side=max_side, steps=normalization)
     for batch in batches_ahead(load, paths, batch_size):
         yield [(path, *loaded) for path, loaded in batch]
 
 
-def _load(path, sizes, max_side):
+def _load(path, sizes, max_side, steps):
     try:
-        prepared = {size: preparation.prepare_image(path, size) for size in sizes}
+        prepared = {size: preparation.prepare_image(path, size, steps) for size in sizes}
         return Photograph(_read_frame(str(path), max_side), prepared), ""
     except InputError as error:
         return None, str(error).removeprefix(f"{path}: ")

@@ -5,8 +5,9 @@ import functools
 import keras
 import tensorflow as tf
 
-from dr_keras.explain.activations import cell_grid, last_activation, layer_output, network_and_front
-from dr_keras.training.inference import alike
+from dr_keras.explain.activations import cell_grid, last_activation, layer_output
+from dr_keras.models.grader import network_and_front
+from dr_keras.training.inference import split_head
 
 _KEPT = 16  # models whose compiled maps are kept
 
@@ -46,17 +47,19 @@ def _output(network, layer):
 @functools.lru_cache(_KEPT)
 def _compiled(model, layer):
     network, front = network_and_front(model)
-    body = keras.Model(network.inputs, [_output(network, layer), network.output])
+    features, head = split_head(network)
+    body = keras.Model(network.inputs, [_output(network, layer), features])
 
     @tf.function(input_signature=[tf.TensorSpec((None, *model.input_shape[1:]), tf.float32)])
     def step(images):
         windows = front(images)
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(windows)
-            activations, scores = body(windows, training=False)
+            activations, values = body(windows, training=False)
+            scores = head(values)
             total = tf.reduce_sum(scores)
         gradients = tf.cast(tape.gradient(total, activations), tf.float32)
         weights = tf.reduce_sum(gradients, axis=(1, 2), keepdims=True)
-        return scores[:, 0], tf.reduce_sum(weights * tf.cast(activations, tf.float32), axis=-1)
+        return scores, tf.reduce_sum(weights * tf.cast(activations, tf.float32), axis=-1)
 
-    return alike(step.get_concrete_function())
+    return step.get_concrete_function()

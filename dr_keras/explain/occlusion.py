@@ -7,7 +7,8 @@ import numpy as np
 import tensorflow as tf
 
 from dr_keras.errors import InputError
-from dr_keras.explain.activations import cell_grid, layer_output, network_and_front
+from dr_keras.explain.activations import cell_grid, layer_output
+from dr_keras.models.grader import network_and_front
 
 _KEPT = 16  # models whose compiled maps are kept
 _CHUNK_ELEMENTS = 1 << 24  # activations that are masked at once: 64 MiB of float32
@@ -64,6 +65,14 @@ def _window(model, window, stride, layer):
 
 @functools.lru_cache(_KEPT)
 def _compiled(model, layer, window, stride):
+    signature = [tf.TensorSpec((None, *model.input_shape[1:]), tf.float32)]
+    step = scores_and_drops(model, window, stride, layer)
+    return tf.function(step, input_signature=signature).get_concrete_function()
+
+
+def scores_and_drops(model, window=None, stride=None, layer=None):
+    """Returns the function behind `occlusion_map`, of tensors alone, for use inside a graph."""
+    window, stride = _window(model, window, stride, layer)
     network, front = network_and_front(model)
     tensor = _tensor(network, layer)
     trunk = None if layer is None else keras.Model(network.inputs, tensor)
@@ -79,14 +88,13 @@ def _compiled(model, layer, window, stride):
             parts.append(head(activations * tf.cast(visible, activations.dtype), training=False)[:, 0])
         return tf.concat(parts, axis=0)
 
-    @tf.function(input_signature=[tf.TensorSpec((None, *model.input_shape[1:]), tf.float32)])
     def step(images):
         activations = front(images) if trunk is None else trunk(front(images), training=False)
         scores = tf.map_fn(scores_of, activations, fn_output_signature=tf.float32)
         whole, hidden = scores[:, 0], scores[:, 1:]
         return whole, tf.reshape(whole[:, None] - hidden, (-1, *shape))
 
-    return step.get_concrete_function()
+    return step
 
 
 def _rest(network, tensor, layer):

@@ -10,9 +10,10 @@ import numpy as np
 from dr_keras import files
 from dr_keras.data import decoding, preparation, synthetic
 from dr_keras.data.duplicates import connect
-from dr_keras.explain.activations import cell_grid, layer_output, network_and_front
+from dr_keras.explain.activations import cell_grid, layer_output
 from dr_keras.explain.occlusion import occlusion_map
 from dr_keras.grades import NUM_GRADES
+from dr_keras.models.grader import network_and_front
 
 TABLE = "patches.csv"
 COLUMNS = ("patch", "image", "label", "score", "score_drop", "top", "left", "height", "width")
@@ -110,12 +111,17 @@ def advice(drops, threshold):
     share = float(np.mean(drops > threshold))
     if FEW < share < MANY:
         return ""
-    quantile = float(np.quantile(drops, 1 - _USUAL_SHARE))
+    quantile = share_threshold(drops)
     which = "none" if share <= FEW else f"{100 * share:.0f} %"
     return (
         f"--threshold={threshold:g} selects {which} of {drops.size} windows; "
         f"--threshold={quantile:.3g} would select {100 * _USUAL_SHARE:.0f} %"
     )
+
+
+def share_threshold(drops):
+    """The threshold that selects one window in twenty."""
+    return float(np.quantile(drops, 1 - _USUAL_SHARE))
 
 
 def boxes(patches, grader, views, layer="pool5"):

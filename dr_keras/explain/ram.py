@@ -6,9 +6,9 @@ import keras
 import tensorflow as tf
 
 from dr_keras.errors import InputError
-from dr_keras.explain.activations import cell_grid, network_and_front
-from dr_keras.models.grader import is_linear_unit
-from dr_keras.training.inference import alike
+from dr_keras.explain.activations import cell_grid
+from dr_keras.models.grader import is_linear_unit, network_and_front
+from dr_keras.training.inference import split_head
 
 _KEPT = 16  # models whose compiled maps are kept
 
@@ -50,12 +50,13 @@ def scores_and_maps(model):
     """Returns the function behind `regression_activation_map`, of tensors alone, for use inside a graph."""
     network, front = network_and_front(model)
     pooled, score = _pooled_and_score(network)
-    body = keras.Model(network.inputs, [pooled, network.output])
+    features, head = split_head(network)
+    body = keras.Model(network.inputs, [pooled, features])
 
     def step(images):
-        activations, scores = body(front(images), training=False)
+        activations, values = body(front(images), training=False)
         maps = tf.tensordot(tf.cast(activations, tf.float32), tf.cast(score.kernel, tf.float32), 1)
-        return scores[:, 0], maps[..., 0]
+        return head(values), maps[..., 0]
 
     return step
 
@@ -63,7 +64,7 @@ def scores_and_maps(model):
 @functools.lru_cache(_KEPT)
 def _compiled(model):
     signature = [tf.TensorSpec((None, *model.input_shape[1:]), tf.float32)]
-    return alike(tf.function(scores_and_maps(model), input_signature=signature).get_concrete_function())
+    return tf.function(scores_and_maps(model), input_signature=signature).get_concrete_function()
 
 
 def _pooled_and_score(network):

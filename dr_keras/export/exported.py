@@ -1,6 +1,8 @@
 """What `--model` names besides a run: a SavedModel or a TFLite model. Nothing heavy is imported to tell."""
 
+import functools
 import json
+import math
 from pathlib import Path
 
 from dr_keras.data.decoding import read_bytes
@@ -73,21 +75,39 @@ def score_files(path, files, batch_size=32):
     Yields:
         `predictions.Graded` of each file, in order.
     """
+    yield from open_scorer(path)(files, batch_size)
+
+
+def open_scorer(path):
+    """Loads what `--model` names, a run or an exported model, to score photographs again and again.
+
+    Returns:
+        A function of files and the photographs in a batch that yields `predictions.Graded` of each file.
+    """
+    from dr_keras.evaluation import grading
+
+    if not is_exported(path):
+        return functools.partial(grading.score_files, grading.GradingModel(path))
     if Path(path).suffix == ".tflite":
-        from dr_keras.evaluation import grading
         from dr_keras.export.tflite import TFLiteModel
 
-        yield from grading.score_files(TFLiteModel(path), files, batch_size)
-        return
+        return functools.partial(grading.score_files, TFLiteModel(path))
     from dr_keras.export.saved_model import load_saved_model
 
-    model = load_saved_model(path)
+    return functools.partial(_score_by_saved_model, load_saved_model(path))
+
+
+def _score_by_saved_model(model, files, batch_size):
     for batch in batches_ahead(_read_or_reason, files, batch_size):
         graded = model.grade([data for _, (data, _) in batch])
         for (file, (_, reason)), score, message in zip(
             batch, graded["score"], graded["message"], strict=True
         ):
-            yield Graded(file, float(score), reason or message.decode())
+            message = message.decode()
+            is_read = not reason and not math.isnan(score)
+            yield Graded(
+                file, float(score), "" if is_read else reason or message, fault=message if is_read else None
+            )
 
 
 def _read_or_reason(path):

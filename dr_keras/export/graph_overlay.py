@@ -9,10 +9,9 @@ from dr_keras.explain.geometry import LOBES
 from dr_keras.export import graph_fundus, graph_photographs
 
 MAX_SIDE = 512  # pixels, of the picture
-LIMIT = overlay.LIMITS["ram"]
 
 
-def overlay_png(data, size, circle, cells, gradable, grid):
+def overlay_png(data, size, circle, cells, readable, grid, limit):
     """Draws a map over its photograph; see `overlay.blend`.
 
     Args:
@@ -20,8 +19,9 @@ def overlay_png(data, size, circle, cells, gradable, grid):
         size: int32 (2,), its height and width.
         circle: float64 (3,), center_y, center_x, radius of the field of view in its pixels.
         cells: float32 (rows, columns), the map, in grade units.
-        gradable: bool (): where it is False, there is no picture.
+        readable: bool (): where it is False, there is no picture.
         grid: `Grid` of the map.
+        limit: grade units at which the colours end.
 
     Returns:
         string (): a PNG, its longer side `MAX_SIDE` pixels or, of a smaller photograph, that one's; or "".
@@ -34,9 +34,9 @@ def overlay_png(data, size, circle, cells, gradable, grid):
         y, x = (tf.cast(tf.range(length), tf.float64) + 0.5 for length in (height, width))
         inside = (y[:, None] - frame[0]) ** 2 + (x - frame[1]) ** 2 <= frame[2] ** 2
         heat = tf.where(inside, _place(cells, grid, frame, (y, x)), 0.0)
-        return tf.io.encode_png(tf.cast(_blend(image, heat, inside), tf.uint8))
+        return tf.io.encode_png(tf.cast(_blend(image, heat, inside, limit), tf.uint8))
 
-    return tf.cond(gradable, draw, lambda: "")
+    return tf.cond(readable, draw, lambda: "")
 
 
 def _frame(data, size):
@@ -77,21 +77,21 @@ def _sinc(value):
     return tf.sin(turns) / turns
 
 
-def _blend(image, heat, inside):
+def _blend(image, heat, inside, limit):
     """See `overlay.blend`: whole float32 (height, width, 3)."""
     grey = image[..., 1:2]
-    strength = tf.minimum(tf.abs(heat) / LIMIT, 1)[..., None]
+    strength = tf.minimum(tf.abs(heat) / limit, 1)[..., None]
     opacity = overlay.OPACITY * strength**overlay.STEEPNESS
     colors = tf.where(heat[..., None] > 0, overlay.RAISES, overlay.LOWERS)
     colors *= 1 - overlay.RELIEF + overlay.RELIEF * grey / overlay.GREY
     blended = tf.round(tf.clip_by_value(grey * (1 - opacity) + colors * opacity, 0, 255))
-    top = _top_regions(heat, inside)
+    top = _top_regions(heat, inside, limit)
     inner, outer = _grown(top, 1), _grown(top, 2)  # MAX_SIDE pixels are the least that `blend` knows
     blended = tf.where((outer & ~inner)[..., None], 0.0, blended)
     return tf.where((inner & ~top)[..., None], 255.0, blended)
 
 
-def _top_regions(heat, inside):
+def _top_regions(heat, inside, limit):
     """See `overlay.top_regions`."""
     ordered = tf.sort(tf.boolean_mask(heat, inside))
     last = tf.size(ordered) - 1
@@ -99,7 +99,7 @@ def _top_regions(heat, inside):
     below = tf.cast(tf.floor(place), tf.int32)
     share = tf.cast(place - tf.floor(place), tf.float32)
     highest = ordered[below] * (1 - share) + ordered[tf.minimum(below + 1, last)] * share
-    return inside & (heat >= tf.maximum(highest, overlay.TOP_LEAST * LIMIT))
+    return inside & (heat >= tf.maximum(highest, overlay.TOP_LEAST * limit))
 
 
 def _grown(mask, pixels):

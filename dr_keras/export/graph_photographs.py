@@ -6,8 +6,8 @@ their grades. EXIF orientation isn't applied, since TensorFlow's decoders don't 
 
 import tensorflow as tf
 
-from dr_keras.data import decoding, inspection
-from dr_keras.export import graph_fundus
+from dr_keras.data import decoding
+from dr_keras.export import graph_fundus, graph_quality
 
 _MEGAPIXELS = decoding.MAX_PIXELS // 10**6
 _REDUCTIONS = (8, 4, 2, 1)
@@ -27,14 +27,15 @@ def prepare(data, image_size):
     Returns:
         Dict of tensors: `pixels` float32 (image_size, image_size, 3), RGB, 0-255, whole numbers; `circle`
         float64 (3,), center_y, center_x, radius in the photograph's own pixels; `size` int32 (2,), its height
-        and width; `message`, string (), why it isn't to be graded, or "".
+        and width; `message`, string (), why it can't be read, or ""; `fault`, string (), why what was read is
+        too bad to be graded (see `quality.gradability`), or "".
     """
     is_empty = tf.strings.length(data) == 0
     refused = tf.fill([2], 0), tf.where(is_empty, EMPTY, NOT_AN_IMAGE)
     size, message = _guarded(_read_header, data, refused)
     nothing = {"pixels": tf.zeros((image_size, image_size, 3)), "circle": tf.zeros(3, tf.float64)}
     damaged = tf.where(_starts_with(data, _JPEG), _DAMAGED.format("JPEG"), _DAMAGED.format("PNG"))
-    nothing["message"] = tf.where(message == "", damaged, message)
+    nothing |= {"message": tf.where(message == "", damaged, message), "fault": tf.constant("")}
     found = tf.cond(
         message == "",
         lambda: _guarded(lambda item: _prepare(item, size, image_size), data, nothing),
@@ -126,11 +127,9 @@ def _prepare(data, size, image_size):
     first = _reduction(tf.reduce_min(size), image_size)
     image, circle, found = _smallest_decode(data, tf.reduce_min(size), image_size, first)
     full = tf.cast(size[0], tf.float64) / tf.cast(tf.shape(image)[0], tf.float64)
-    return {
-        "pixels": graph_fundus.crop_square(image, circle, found, image_size),
-        "circle": circle * full,
-        "message": reason_without_retina(image, circle, found),
-    }
+    pixels = graph_fundus.crop_square(image, circle, found, image_size)
+    fault = graph_quality.fault(pixels, found)
+    return {"pixels": pixels, "circle": circle * full, "message": tf.constant(""), "fault": fault}
 
 
 def _smallest_decode(data, side, image_size, first):
@@ -155,30 +154,3 @@ def _smallest_decode(data, side, image_size, first):
         state,
         shape_invariants=tuple(tf.TensorShape(shape) for shape in shapes),
     )[3:]
-
-
-def reason_without_retina(image, circle, found):
-    """See `inspection.reason_without_retina`."""
-    small = graph_fundus.crop_square(image, circle, found, inspection.SMALL_SIDE)
-    brightest, mean = tf.reduce_max(small, axis=2), tf.reduce_mean(small, axis=2)
-    dark = tf.cast(brightest <= inspection.SURROUND, tf.float32)
-    dark = tf.pad(dark, [[2, 2], [2, 2]], constant_values=1.0)[None, ..., None]
-    covered = tf.nn.max_pool2d(dark, 5, 1, "VALID")[0, ..., 0] == 0
-    red, green, blue = tf.unstack(tf.boolean_mask(small, covered), axis=1)
-    detail = tf.boolean_mask(mean - graph_fundus.blur(mean, 2.0), covered)
-
-    def share(condition):
-        return tf.reduce_mean(tf.cast(condition, tf.float32))
-
-    level = tf.reduce_mean(tf.boolean_mask(brightest, covered))
-    is_tissue = (red >= green) & (red > blue)
-    reasons = (
-        (~found & (share(is_tissue) < inspection.MIN_TISSUE_SHARE), inspection.NO_FUNDUS),
-        (share(red >= green) < inspection.MIN_RED_SHARE, inspection.NO_RED),
-        (tf.math.reduce_std(detail) < inspection.MIN_DETAIL, inspection.NO_DETAIL),
-        ((tf.size(red) == 0) | (level < inspection.MIN_BRIGHTNESS), inspection.BLACK),
-    )
-    message = ""
-    for condition, reason in reasons:  # the last that holds is told, so the first of `inspection` stands last
-        message = tf.where(condition, reason, message)
-    return message

@@ -139,10 +139,13 @@ class TFLiteModel:
 
     Attributes:
         image_size: side of the images that it takes, in pixels.
+        normalization: none; models with one aren't exported.
 
     Raises:
         InputError: if LiteRT isn't installed, or the file isn't such a model.
     """
+
+    normalization = ()
 
     def __init__(self, model, threads=None):
         try:

@@ -14,10 +14,11 @@ import math
 import keras
 from keras import layers
 
-HEADS = ("gap", "bottleneck")
+HEADS = ("gap", "multiscale")
 # What the published weights were trained with: (pixel - 127) / 128, pixels 0-255.
 MEAN, SD = (127.0, 127.0, 127.0), (128.0, 128.0, 128.0)
 STEM_FILTERS, HEAD_FILTERS = 32, 1280
+_FINE = "block6a_expand_relu"  # the widest layer of stride 16, all that the stages before have to say
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,8 +50,8 @@ def efficientnet_lite0(image_size=384, head="gap", seed=0, name="efficientnet_li
         image_size: side of the stored image, a multiple of 32, and of the network's input, (batch,
             image_size, image_size, 3), standardised with `MEAN` and `SD`. No margin is cut off: the outer
             eighth of the radius holds a quarter of the retina that a photograph shows.
-        head: "gap": global average pooling of the last convolution and one linear unit; "bottleneck": the
-            same of the last block's linear projection, a quarter of the channels.
+        head: "gap": global average pooling of the last convolution and one linear unit; "multiscale": the
+            same of the last block's projection and, for a finer map, of a layer with stride 16.
         seed: of the initial weights.
         name: of the model.
 
@@ -92,7 +93,12 @@ def _build(width, depth, image_size, head, seed, name):
         for index in range(repeats):
             stride = stage.stride if index == 0 else 1
             x = _block(x, stage, stride, filters, f"block{number}{'abcdefgh'[index]}", draw)
-    if head == "gap":
+    if head == "multiscale":
+        fine = keras.Model(inputs, x).get_layer(_FINE).output
+        # Cells repeated keep their mean: pooled, this is both averages side by side.
+        coarse = layers.UpSampling2D(2, interpolation="nearest", name="coarse")(x)
+        x = layers.Concatenate(name="scales")([fine, coarse])
+    elif head == "gap":
         x = layers.Conv2D(HEAD_FILTERS, 1, kernel_initializer=draw(), name="head_conv")(x)
         x = _relu6(x, "head")
     x = layers.GlobalAveragePooling2D(dtype="float32", name="gap")(x)

@@ -48,7 +48,7 @@ def load_trunk(network, path):
         InputError: if the file is no such file, or has other names or shapes than the network.
     """
     arrays, published = read_torch(path), _published_names(network)
-    # The classifier has no place here, nor in a "bottleneck" network the last convolution.
+    # The classifier has no place here, nor in a "multiscale" network the last convolution.
     known = {f"{prefix}." for pair in published.values() for prefix in pair} | {
         "_fc.",
         "_conv_head.",

@@ -87,6 +87,27 @@ def network_of(grader):
     return next(layer for layer in grader.layers if isinstance(layer, keras.Model))
 
 
+def network_and_front(model):
+    """Splits a model into the layers that take pixels and the network that follows.
+
+    Args:
+        model: a grader (`build_grader`), or a network alone.
+
+    Returns:
+        (network, front): `front` maps a batch of images to the network's input; without such layers
+        it returns what it is given.
+    """
+    network = next((layer for layer in model.layers if isinstance(layer, keras.Model)), model)
+    before = [] if network is model else model.layers[1 : model.layers.index(network)]
+
+    def front(images):
+        for layer in before:
+            images = layer(images)
+        return images
+
+    return network, front
+
+
 def is_linear_unit(layer):
     """Whether a layer is one linear unit, as the score of a network with global average pooling is."""
     linear = keras.activations.linear

@@ -68,8 +68,7 @@ def make_application(predictor, metrics, token=None, host="127.0.0.1", save_dir=
         return refusal(Refused(500, "unexpected error; the server's log has it"))
 
     metrics.watch(predictor)
-    limits = predictor.limits
-    return Gateway(app, metrics, token, host, limits.max_queue + limits.max_batch)
+    return Gateway(app, metrics, token, host, predictor.limits)
 
 
 def _add_rest(app, predictor):
@@ -133,6 +132,11 @@ def _add_page(app, predictor, token, save_dir):
         if save_dir is not None:
             await asyncio.to_thread(photographs.keep, save_dir, data, result)
         return JSONResponse(result)
+
+    @app.post("/occlude")
+    async def occlude(request: Request):
+        data = await read_body(request, predictor.limits)
+        return JSONResponse(await photographs.occlude(predictor, data))
 
     @app.post("/report")
     async def report(request: Request):

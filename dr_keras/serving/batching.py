@@ -8,6 +8,8 @@ from typing import Any
 
 from dr_keras.serving.refusal import Refused
 
+_MOST_PACES = 64  # keys whose seconds for a row are remembered
+
 
 @dataclasses.dataclass
 class _Waiting:
@@ -27,15 +29,24 @@ class Batcher:
         max_wait: seconds that the first row of a batch waits for others, at most.
         max_queue: rows that wait at most.
         max_cost: sum of the rows' costs in a batch at most; a costlier row goes alone.
+        max_delay: seconds that rows may wait for their turn, as far as can be told from the last batches.
         observe: called with the number of rows of every batch; nothing if None.
     """
 
     def __init__(
-        self, function, max_batch=16, max_wait=0.005, max_queue=64, max_cost=float("inf"), observe=None
+        self,
+        function,
+        max_batch=16,
+        max_wait=0.005,
+        max_queue=64,
+        max_cost=float("inf"),
+        max_delay=float("inf"),
+        observe=None,
     ):
         self._function, self._observe = function, observe or (lambda count: None)
         self._max_batch, self._max_wait = max_batch, max_wait
         self._max_queue, self._max_cost = max_queue, max_cost
+        self._max_delay, self._pace = max_delay, collections.defaultdict(float)
         self._waiting = collections.deque()
         self._changed, self._closing = asyncio.Event(), False
         self._thread = concurrent.futures.ThreadPoolExecutor(1)
@@ -65,6 +76,9 @@ class Batcher:
             raise Refused(503, "the server is shutting down", retry_after=5)
         if len(self._waiting) + len(rows) > self._max_queue:
             raise Refused(503, f"the queue is full ({self._max_queue} photographs); try again", retry_after=1)
+        delay = sum(self._pace[item.key] for item in self._waiting)
+        if delay > self._max_delay:
+            raise Refused(503, f"the queue is full ({delay:.1f} seconds long); try again", retry_after=1)
         loop = asyncio.get_running_loop()
         items = [
             _Waiting(key, row, cost, loop.time(), loop.create_future())
@@ -88,6 +102,7 @@ class Batcher:
             if not batch:
                 continue
             self._observe(len(batch))
+            start = loop.time()
             call = loop.run_in_executor(
                 self._thread, self._function, batch[0].key, [item.row for item in batch]
             )
@@ -96,6 +111,9 @@ class Batcher:
                 outcome = await call
             except Exception as raised:  # it belongs to those who wait for it, not to the queue
                 error = raised
+            if len(self._pace) > _MOST_PACES:
+                self._pace.clear()
+            self._pace[batch[0].key] = (loop.time() - start) / len(batch)
             for k, item in enumerate(batch):
                 if item.result.done():
                     continue

@@ -4,6 +4,7 @@ import base64
 import functools
 import http.client
 import json
+import math
 import time
 import urllib.error
 import urllib.parse
@@ -66,7 +67,8 @@ class RestClient:
             data: bytes of its file.
 
         Returns:
-            (score, grade, reason): a float, an int and "", or NaN, -1 and why it can't be graded.
+            (score, grade, error, fault): a float, an int, "" and why the photograph is too bad to be graded
+            or ""; or NaN, -1, why it can't be read, and None.
 
         Raises:
             Busy: if another try may help.
@@ -77,7 +79,7 @@ class RestClient:
         try:
             with urllib.request.urlopen(request, timeout=self._seconds) as answer:
                 row = json.load(answer)["predictions"][0]
-            return _result(row["score"], row["grade"], row.get("message", ""))
+            return _result(row["score"], row["grade"], row["message"])
         except urllib.error.HTTPError as error:
             return _refused(error.code, _reason(error), float(error.headers.get("Retry-After") or 0))
         except (OSError, http.client.HTTPException) as error:
@@ -127,14 +129,16 @@ class GrpcClient:
 
 def _result(score, grade, message):
     # The float of single precision that was sent, as predict.py writes it.
-    return float(np.float32(score)), int(grade), message
+    score = float(np.float32(score))
+    error, fault = (message, None) if math.isnan(score) else ("", message)
+    return score, int(grade), error, fault
 
 
 def _refused(status, reason, wait=0.0):
     if status == 503:
         raise Busy(reason, wait)
     if status in (400, 413):
-        return float("nan"), -1, reason.removeprefix("photograph 0: ")
+        return float("nan"), -1, reason.removeprefix("photograph 0: "), None
     raise InputError(reason)
 
 
@@ -161,15 +165,15 @@ def score_files(client, paths, tries=8):
     """
     score = functools.partial(_score_file, client, tries)
     for batch in batches_ahead(score, paths, _AHEAD):
-        for path, (value, grade, reason) in batch:
-            yield Graded(path, value, reason, grade)
+        for path, (score, grade, error, fault) in batch:
+            yield Graded(path, score, error, grade, fault)
 
 
 def _score_file(client, tries, path):
     try:
         data = decoding.read_bytes(path)
     except InputError as error:
-        return float("nan"), -1, str(error).removeprefix(f"{path}: ")
+        return float("nan"), -1, str(error).removeprefix(f"{path}: "), None
     wait = _FIRST_WAIT
     for left in reversed(range(tries)):
         try:

@@ -1,5 +1,6 @@
 """What every request passes first: who may ask, how many at once; and what is told of it afterwards."""
 
+import asyncio
 import hmac
 import ipaddress
 import json
@@ -11,6 +12,7 @@ from starlette.responses import Response
 from dr_keras.serving.refusal import Refused
 from dr_keras.serving.telemetry import LOG
 
+_CLOSING = (408, 413)  # after these nothing more is read
 _OPEN = ("/", "/page.css", "/page.js", "/healthz")  # without a token: they tell nothing of anybody
 _HEADERS = (
     (b"x-content-type-options", b"nosniff"),
@@ -28,31 +30,36 @@ class Gateway:
         token: without which nothing of substance is answered; None asks for none.
         host: on which the server listens. Without a token, requests must be for it or for this machine by
             name, so that a page from elsewhere can't reach it through a name that points here.
-        max_requests: that are answered at once.
+        limits: `Limits`; as many requests as wait and are in a batch are answered at once.
     """
 
-    def __init__(self, app, metrics, token, host, max_requests):
+    def __init__(self, app, metrics, token, host, limits):
         self._app, self._metrics = app, metrics
         self._token, self._hosts = token, {host, "localhost"}
-        self._max_requests, self._active = max_requests, 0
+        self._limits, self._active = limits, 0
+        self._max_requests = limits.max_queue + limits.max_batch
 
     async def __call__(self, scope, receive, send):
         """Answers one request."""
         if scope["type"] != "http":
             return await self._app(scope, receive, send)
         start, told = time.perf_counter(), {"status": 500, "started": False}
+        is_post, counted = scope["method"] == "POST", False
+        body = _Body(receive, self._limits)
 
         async def tell(message):
             if message["type"] == "http.response.start":
+                if is_post and message["status"] not in _CLOSING:
+                    await body.hear_out()
                 told["status"], told["started"] = message["status"], True
                 message = {**message, "headers": [*message["headers"], *_HEADERS]}
             await send(message)
 
-        is_post = scope["method"] == "POST"
-        self._active += is_post
         try:
             self._check(Request(scope))
-            await self._app(scope, receive, tell)
+            counted = is_post
+            self._active += counted
+            await self._app(scope, body.receive, tell)
         except Refused as refused:
             await refusal(refused)(scope, receive, tell)
         except Exception:
@@ -60,7 +67,7 @@ class Gateway:
             if not told["started"]:
                 await refusal(Refused(500, "unexpected error; the server's log has it"))(scope, receive, tell)
         finally:
-            self._active -= is_post
+            self._active -= counted
             self._tell(scope, told["status"], time.perf_counter() - start)
 
     def _check(self, request):
@@ -71,7 +78,7 @@ class Gateway:
             request.headers.get("authorization", ""), self._token
         ):
             raise Refused(401, "expected the header Authorization: Bearer TOKEN")
-        if self._active > self._max_requests:
+        if request.method == "POST" and self._active >= self._max_requests:
             raise Refused(503, f"busy with {self._max_requests} requests; try again", retry_after=1)
 
     def _is_here(self, host):
@@ -92,6 +99,29 @@ class Gateway:
         LOG.info("request", extra={"fields": {**fields, **scope.get("told", {})}})
 
 
+class _Body:
+    """The body of a request, as the server hands it over."""
+
+    def __init__(self, receive, limits):
+        self._receive, self._limits, self._is_whole = receive, limits, False
+
+    async def receive(self):
+        """The next message, as of ASGI."""
+        message = await self._receive()
+        self._is_whole = message["type"] != "http.request" or not message.get("more_body")
+        return message
+
+    async def hear_out(self):
+        """Reads and drops what is left: a sender who is cut off while it sends doesn't hear the answer."""
+        size = 0
+        try:
+            async with asyncio.timeout(self._limits.body_seconds):
+                while not self._is_whole and size <= self._limits.max_body:
+                    size += len((await self.receive()).get("body", b""))
+        except TimeoutError:
+            pass
+
+
 def bears(header, token):
     """Whether an Authorization header has the token."""
     kind, _, given = header.partition(" ")
@@ -100,7 +130,7 @@ def bears(header, token):
 
 def refusal(refused):
     """The answer to a refused request, in TensorFlow Serving's form of an error."""
-    headers = {"Connection": "close"} if refused.status in (408, 413) else {}
+    headers = {"Connection": "close"} if refused.status in _CLOSING else {}
     if refused.retry_after is not None:
         headers["Retry-After"] = str(refused.retry_after)
     if refused.status == 401:

@@ -12,7 +12,7 @@ from dr_keras import files
 from dr_keras.evaluation import page
 from dr_keras.serving.forms import DEFAULT_SIGNATURE
 from dr_keras.serving.refusal import Refused
-from dr_keras.serving.servable import EXPLAIN, PHOTOGRAPHS
+from dr_keras.serving.servable import EXPLAIN, OCCLUDE, PHOTOGRAPHS
 
 _REPORT_SIDE = 1024  # pixels, of the photograph in a report
 READING_HELP = (
@@ -25,15 +25,17 @@ def about(servable):
     """What the page says of the model: dict for JSON."""
     names = ("grade_names", "thresholds", "architecture", "networks", "image_size", "sha256")
     known = {name: servable.metadata.get(name) for name in names}
-    return {"name": servable.name, "version": servable.version, "explains": servable.explains(), **known}
+    maps = {"explains": servable.explains(), "occludes": servable.occludes()}
+    return {"name": servable.name, "version": servable.version, **maps, **known}
 
 
-async def grade(predictor, data):
+async def grade(predictor, data, signature=None):
     """Grades one photograph.
 
     Args:
         predictor: `Predictor`.
         data: bytes of its file.
+        signature: that makes the overlay; `explain` where there is one if None.
 
     Returns:
         Dict for JSON: `score`, `grade`, `grade_name` and `referable`, each None where it isn't gradable;
@@ -44,7 +46,7 @@ async def grade(predictor, data):
     """
     if not data:
         raise Refused(400, "the file is empty")
-    signature = EXPLAIN if predictor.servable.explains() else DEFAULT_SIGNATURE
+    signature = signature or (EXPLAIN if predictor.servable.explains() else DEFAULT_SIGNATURE)
     outputs = await predictor.predict(signature, {PHOTOGRAPHS: _one(data)})
     value = {name: array[0] for name, array in outputs.items()}
     gradable, overlay = bool(value["gradable"]), value.get("overlay_png_bytes")
@@ -56,8 +58,15 @@ async def grade(predictor, data):
         "referable": None if number is None else bool(value["referable"]),
         "gradable": gradable,
         "message": value["message"].decode(),
-        "overlay_png": base64.b64encode(overlay).decode() if overlay else None,
+        "overlay_png": base64.b64encode(overlay).decode() if overlay and gradable else None,
     }
+
+
+async def occlude(predictor, data):
+    """The occlusion test of one photograph: as `grade`, the overlay being that test's."""
+    if not predictor.servable.occludes():
+        raise Refused(404, "this model was exported without the occlusion test")
+    return await grade(predictor, data, OCCLUDE)
 
 
 def _one(data):

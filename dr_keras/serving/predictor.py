@@ -6,12 +6,12 @@ import io
 import numpy as np
 from PIL import Image
 
-from dr_keras.data import decoding, inspection
+from dr_keras.data import decoding
 from dr_keras.serving.batching import Batcher
 from dr_keras.serving.refusal import Refused
-from dr_keras.serving.servable import PHOTOGRAPHS
+from dr_keras.serving.servable import OCCLUDE, PHOTOGRAPHS
 
-_NO_RETINA = {inspection.BLACK, inspection.NO_DETAIL, inspection.NO_RED, inspection.NO_FUNDUS}
+_PATIENCE = 0.5  # of the time for an answer; who would wait longer than that is turned away at once
 _BATCH_PIXELS = 100e6  # decoded at once; some 2 GB while they are being prepared
 
 
@@ -27,7 +27,8 @@ class Predictor:
     def __init__(self, servable, limits, observe=None):
         self.servable, self.limits = servable, limits
         self._batcher = Batcher(
-            self._run, limits.max_batch, limits.max_wait, limits.max_queue, _BATCH_PIXELS, observe
+            self._run, limits.max_batch, limits.max_wait, limits.max_queue, _BATCH_PIXELS,
+            _PATIENCE * limits.seconds, observe,
         )  # fmt: skip
 
     def __len__(self):
@@ -50,6 +51,8 @@ class Predictor:
         """
         rows = _split(inputs, self.servable.inputs(signature))
         costs = [self._cost(number, row) for number, row in enumerate(rows)]
+        if signature == OCCLUDE:
+            costs = [_BATCH_PIXELS] * len(rows)  # each goes alone: the others wait no longer than for one
         shapes = tuple((name, array.shape[1:]) for name, array in sorted(inputs.items()))
         try:
             async with asyncio.timeout(self.limits.seconds):
@@ -115,7 +118,7 @@ def _stack(values):
 
 
 def _refuse_unreadable(outputs):
-    """Raises `Refused` if none of the photographs could be read; one without a retina was read."""
-    messages = [message.decode() for message in outputs.get("message", ())]
-    if messages and all(message and message not in _NO_RETINA for message in messages):
-        raise Refused(400, f"photograph 0: {messages[0]}")
+    """Raises `Refused` if none of the photographs could be read; one too bad to be graded was read."""
+    messages = outputs.get("message", ())
+    if len(messages) and all(messages) and np.isnan(outputs["score"]).all():
+        raise Refused(400, f"photograph 0: {messages[0].decode()}")

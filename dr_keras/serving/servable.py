@@ -12,7 +12,7 @@ from dr_keras.serving.forms import Spec
 from dr_keras.serving.refusal import Refused
 
 PHOTOGRAPHS = "image_bytes"  # the input that takes photographs as they are
-EXPLAIN = "explain"
+EXPLAIN, OCCLUDE = "explain", "occlude"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,14 +40,18 @@ class Servable:
         return {name: _spec(info) for name, info in self.definitions[signature].inputs.items()}
 
     def explains(self):
-        """Whether it has maps."""
+        """Whether it has regression activation maps."""
         return EXPLAIN in self.functions
+
+    def occludes(self):
+        """Whether it has the occlusion test."""
+        return OCCLUDE in self.functions
 
     def warm_up(self):
         """Runs what takes photographs once: the first call is slow."""
         row = {PHOTOGRAPHS: np.array(warm_up.photograph(), object)}
         for signature in self.functions:
-            if PHOTOGRAPHS in self.inputs(signature):
+            if signature in warm_up.SIGNATURES and PHOTOGRAPHS in self.inputs(signature):
                 self.run(signature, [row])
 
     def run(self, signature, rows):

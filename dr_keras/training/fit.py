@@ -17,12 +17,13 @@ from dr_keras.errors import InputError
 from dr_keras.grades import score_to_grade
 from dr_keras.metrics import quadratic_weighted_kappa
 from dr_keras.models.grader import load_grader, network_of
+from dr_keras.training import workers
 from dr_keras.training.build import build_trainer
 from dr_keras.training.history import is_best, write_history
 from dr_keras.training.inference import Scorer
 from dr_keras.training.run_folder import MODEL
 from dr_keras.training.schedules import learning_rate
-from dr_keras.training.state import load_state, save_state
+from dr_keras.training.state import load_state, save_state, share_state
 from dr_keras.training.transfer import transfer_weights
 
 BEST_LOSS, LAST = "best_loss.keras", "last.keras"  # beside MODEL, the best by kappa
@@ -59,6 +60,9 @@ class Hooks:
 class Fit:
     """Runs the epochs of one training and keeps its run folder.
 
+    Where several processes train together, all run this; the chief alone reads and writes the folder,
+    and calls the hooks, of which the others have `should_stop`.
+
     Args:
         config: `TrainingConfig`.
         prepared: `PreparedDataset` of the configuration's image size.
@@ -79,16 +83,23 @@ class Fit:
         self.steps = steps_per_epoch(len(training), config.batch_size)
         self._strategy = strategy
         self._scorer = Scorer(self.trainer.grader, prepared, batch_size=max(32, config.batch_size))
-        self.progress = load_state(self.run_dir / STATE, self.trainer)
-        if self.progress is None:
-            self.progress = {"epoch": 0, "step": 0, "loss": 0.0, "penalty": 0.0, "history": []}
-            if init_from is not None:
-                self._take_over(init_from)
-        elif self.progress["epoch"] < config.epochs:
-            self.hooks.say(f"{self.run_dir}: goes on from epoch {self.progress['epoch'] + 1}")
+        self._is_chief = workers.is_chief(strategy)
+        self.progress = {"epoch": 0, "step": 0, "loss": 0.0, "penalty": 0.0, "history": []}
+        if self._is_chief:
+            self._start(init_from)
+        self.progress = share_state(self.trainer, self.progress, strategy)
         self._callbacks = keras.callbacks.CallbackList(
-            list(self.hooks.callbacks(self)), model=self.trainer.grader
+            list(self.hooks.callbacks(self)) if self._is_chief else [], model=self.trainer.grader
         )
+
+    def _start(self, init_from):
+        """Takes up the saved state, or else the weights to start from."""
+        saved = load_state(self.run_dir / STATE, self.trainer)
+        self.progress = saved or self.progress
+        if saved is None and init_from is not None:
+            self._take_over(init_from)
+        elif saved is not None and saved["epoch"] < self.config.epochs:
+            self.hooks.say(f"{self.run_dir}: goes on from epoch {saved['epoch'] + 1}")
 
     def _take_over(self, path):
         taken, left = transfer_weights(network_of(load_grader(path)), network_of(self.trainer.grader))
@@ -98,17 +109,19 @@ class Fit:
 
     def run(self):
         """Trains to the last epoch. Returns the history: a list of dicts, one per epoch."""
-        batches = training_batches(
-            self.prepared, self.training, self.config.batch_size, self.config.epochs, self.config.seed,
-            self.config.sampling, start_epoch=self.progress["epoch"],
-        ).skip(self.progress["step"])  # fmt: skip
-        iterator = iter(self._strategy.experimental_distribute_dataset(batches))
+        iterator = iter(self._strategy.distribute_datasets_from_function(self._batches))
         self._callbacks.on_train_begin()
         while self.progress["epoch"] < self.config.epochs:
             self._run_epoch(iterator)
         self._callbacks.on_train_end()
         self._save_model(LAST)
         return self.progress["history"]
+
+    def _batches(self, context):
+        return training_batches(
+            self.prepared, self.training, self.config.batch_size, self.config.epochs, self.config.seed,
+            self.config.sampling, self.progress["epoch"], self.progress["step"], context,
+        )  # fmt: skip
 
     def _run_epoch(self, iterator):
         progress, epoch = self.progress, self.progress["epoch"]
@@ -121,12 +134,12 @@ class Fit:
             totals = totals[0] + errors, totals[1] + penalty
             progress["step"] += 1
             images += count
-            if self.hooks.should_stop():
+            if self._should_stop():
                 progress |= {"loss": float(totals[0]), "penalty": float(totals[1])}
-                save_state(self.run_dir / STATE, self.trainer, progress)
+                self._save_state()
                 raise Interrupted(self.run_dir)
-            speed = images / (time.perf_counter() - start)
-            self.hooks.on_step(self, errors, speed)
+            if self._is_chief:
+                self.hooks.on_step(self, errors, images / (time.perf_counter() - start))
         row = {
             "epoch": epoch, "learning_rate": rate,
             "loss": float(totals[0]) / self.steps, "l2_penalty": float(totals[1]) / self.steps,
@@ -139,8 +152,15 @@ class Fit:
             )
         self._finish_epoch(row)
 
+    def _should_stop(self):
+        """Whether any of the processes was asked to stop: they do it after the same step."""
+        return bool(workers.total(self._strategy, np.array([int(self.hooks.should_stop())]))[0])
+
     def _validate(self):
-        scores, labels = self._scorer(self.validation), self.validation_labels
+        scores, labels = np.zeros(len(self.validation)), self.validation_labels
+        mine = workers.share(self._strategy, len(scores))
+        scores[mine] = self._scorer(self.validation[mine])
+        scores = workers.total(self._strategy, scores)
         self.validation_scores = scores
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", RuntimeWarning)  # a single class: the history says NaN
@@ -155,12 +175,19 @@ class Fit:
             self._save_model(BEST_LOSS)
         history.append(row)
         self.progress |= {"epoch": row["epoch"] + 1, "step": 0, "loss": 0.0, "penalty": 0.0}
-        write_history(self.run_dir / HISTORY, history)
-        save_state(self.run_dir / STATE, self.trainer, self.progress)
+        if self._is_chief:
+            write_history(self.run_dir / HISTORY, history)
+        self._save_state()
         grades = self.prepared.grades[self.training]
         weights = epoch_weights(grades, row["epoch"], self.config.sampling)
         self._callbacks.on_epoch_end(row["epoch"], {**row, "class_weights": weights})
 
+    def _save_state(self):
+        if self._is_chief:
+            save_state(self.run_dir / STATE, self.trainer, self.progress)
+
     def _save_model(self, name):
+        if not self._is_chief:
+            return
         with files.atomic_path(self.run_dir / name) as temporary:
             self.trainer.grader.save(temporary)

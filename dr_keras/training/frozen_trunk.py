@@ -25,7 +25,7 @@ from dr_keras.training.transfer import transfer_weights
 from dr_keras.training.trunk_features import ORIENTATIONS, trunk_of
 
 CROSS_ENTROPY = "cross_entropy"
-_MEAN_FEATURE = 0.1
+_MEAN_FEATURE = 0.005
 
 
 def cross_entropy(grades, probabilities):
@@ -138,8 +138,9 @@ def _head_of(network, config):
 def _set_scale(network, features):
     """Brings what a trunk gives to the size that the head's initial weights and Adam's steps are made for.
 
-    Adam moves a unit with `n` inputs by the rate times `n` times their mean: of AlexNet's 9,216 that
-    would be far at once for features of 1, and farther for those of some published weights.
+    Adam moves a unit with `n` inputs by the rate times `n` times their mean, and the score by the sum over
+    such units: with AlexNet's 9,216 inputs of 0.1 the first steps already take the sigmoid to its end, where
+    it stays.
     """
     if FEATURE_SCALE in [layer.name for layer in network.layers]:
         mean = np.abs(features[:, 0]).mean(dtype="float64")

@@ -1,9 +1,11 @@
 """Scores of prepared photographs."""
 
+import keras
 import numpy as np
 import tensorflow as tf
 
 from dr_keras.data.pipeline import evaluation_batches
+from dr_keras.models.grader import network_and_front
 
 
 def scoring_step(grader):
@@ -12,26 +14,39 @@ def scoring_step(grader):
     A photograph's score doesn't depend on its batch.
     """
     signature = [tf.TensorSpec((None, *grader.input_shape[1:]), tf.uint8)]
-    step = tf.function(lambda images: grader(images, training=False)[:, 0], input_signature=signature)
-    return alike(step.get_concrete_function())
+    return tf.function(scores_of(grader), input_signature=signature).get_concrete_function()
 
 
-def alike(step):
-    """Makes a compiled step give a photograph the same numbers in any batch.
+def scores_of(grader):
+    """Returns the function behind `scoring_step`, of tensors alone, for use inside a graph."""
+    network, front = network_and_front(grader)
+    features, head = split_head(network)
+    trunk = keras.Model(network.inputs, features)
+    return lambda images: head(trunk(front(tf.cast(images, tf.float32)), training=False))
 
-    One alone would be multiplied by another kernel, whose sums differ in the last bit, so it goes
-    through the step beside a copy of itself.
+
+def split_head(network):
+    """Splits a network where its features lose their positions, and makes the rest the same in any batch.
+
+    The matrix products of a head would take one row alone through another kernel, whose sums differ in the
+    last bit; so a single row goes through beside a row of zeros. Convolutions don't ask how many there are.
 
     Args:
-        step: function of images (batch, ...) that returns one or several tensors (batch, ...).
+        network: a functional model that ends in one unit.
+
+    Returns:
+        features: its symbolic tensor (batch, channels), of which the head makes the score.
+        head: function of such features to scores (batch,).
     """
+    features = next(layer.output for layer in network.layers if len(layer.output.shape) == 2)
+    rest = keras.Model(features, network.output)
 
-    def run(images):
-        images = tf.convert_to_tensor(images)
-        results = step(images if len(images) > 1 else tf.repeat(images, 2, axis=0))
-        return tf.nest.map_structure(lambda result: result[: len(images)], results)
+    def head(values):
+        count = tf.shape(values)[0]
+        padded = tf.pad(values, [[0, tf.maximum(0, 2 - count)], [0, 0]])
+        return rest(padded, training=False)[:count, 0]
 
-    return run
+    return features, head
 
 
 class Scorer:

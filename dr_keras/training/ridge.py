@@ -8,7 +8,7 @@ from dr_keras.files import atomic_path
 from dr_keras.models.grader import is_linear_unit, network_of
 from dr_keras.training.build import build_model
 from dr_keras.training.run_folder import MODEL
-from dr_keras.training.trunk_features import trunk_of
+from dr_keras.training.trunk_features import MIRRORED, trunk_of
 
 PENALTIES = np.logspace(1, 6, 26)  # on features of unit standard deviation
 
@@ -16,8 +16,10 @@ PENALTIES = np.logspace(1, 6, 26)  # on features of unit standard deviation
 class RidgeFit:
     """Fits `score` to the features of the layer before it; used as `fit.Fit`, whose arguments it takes.
 
-    A photograph's features are the mean over its eight orientations. The penalty is the one with the
-    least leave-one-out error on the training photographs, so validation photographs decide nothing.
+    A photograph's features are the mean of its own and of its mirror image's; those of more orientations
+    would have to be seen at inference too, or the map, which is of the upright image, suffers. The penalty
+    is the one with the least leave-one-out error on the training photographs, so validation photographs
+    decide nothing.
 
     Args:
         config: `TrainingConfig` whose `freeze_through` names the layer before `score`.
@@ -42,7 +44,7 @@ class RidgeFit:
                 f"--freeze_through={config.freeze_through}: --optimizer=ridge needs the layer whose output "
                 f"{self._score.name!r}, a linear unit, takes"
             )
-        self._features = cache.of(self.grader, trunk, training).astype("float64").mean(axis=1)
+        self._features = cache.of(self.grader, trunk, training, MIRRORED).astype("float64").mean(axis=1)
         self._grades = prepared.grades[training]
 
     def run(self):
@@ -52,7 +54,7 @@ class RidgeFit:
             float64 (n,): the score of each training photograph by a fit of all the others.
         """
         mean, sd = self._features.mean(axis=0), self._features.std(axis=0)
-        sd[sd == 0] = 1
+        sd = np.maximum(sd, np.quantile(sd, 0.25)) + 1e-9  # channels that hardly ever fire aren't blown up
         # With a named score, `cv_results_` holds the leave-one-out predictions.
         fitted = RidgeCV(PENALTIES, scoring="neg_mean_squared_error", store_cv_results=True)
         fitted.fit((self._features - mean) / sd, self._grades)

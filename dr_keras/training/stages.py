@@ -1,6 +1,8 @@
 """Stages (one image size after another) and folds: which photographs train which network."""
 
+import contextlib
 import dataclasses
+import functools
 from pathlib import Path
 
 import keras
@@ -10,8 +12,8 @@ from dr_keras import files
 from dr_keras.data import audit, splits
 from dr_keras.errors import InputError
 from dr_keras.models.grader import load_grader
-from dr_keras.training import run_folder
-from dr_keras.training.fit import STATE, Fit
+from dr_keras.training import run_folder, workers
+from dr_keras.training.fit import STATE, Fit, Hooks
 from dr_keras.training.frozen_trunk import HeadFit
 from dr_keras.training.inference import Scorer
 from dr_keras.training.ridge import RidgeFit
@@ -112,19 +114,24 @@ def train_stages(configs, open_prepared, run_dir, plan, strategy, hooks, init_fr
         open_prepared: called with an image size; returns the `PreparedDataset` of that size.
         run_dir: the run folder; stages go into folders named by size if there are several.
         plan: `SplitPlan`.
-        strategy: `tf.distribute.Strategy`.
+        strategy: `tf.distribute.Strategy`. Where it has several processes, all run this; the first, the
+            chief, alone writes the run folder, calls the hooks and needs what `init_from` names.
         hooks: `Hooks`.
         init_from: run folder or model that the first stage starts from, or None.
 
     Returns:
         The folder of the last stage.
     """
-    trainings = None
+    trainings, chief = None, workers.is_chief(strategy)
+    if not chief:
+        hooks = Hooks(should_stop=hooks.should_stop, say=lambda line: None)
     for config in configs:
-        prepared = open_prepared(config.image_size)
+        prepared = workers.chief_first(strategy, functools.partial(open_prepared, config.image_size))
+        workers.check_alike(strategy, "photographs or labels", _contents(prepared))
         if trainings is None:
             report = audit.audit_prepared(prepared)
-            files.write_json(Path(run_dir) / run_folder.AUDIT, report)
+            if chief:
+                files.write_json(Path(run_dir) / run_folder.AUDIT, report)
             hooks.say(audit.format_audit(report))
             trainings, notes = divide(prepared, report, plan)
             for note in notes:
@@ -133,12 +140,19 @@ def train_stages(configs, open_prepared, run_dir, plan, strategy, hooks, init_fr
         pooled, cache = [], FeatureCache(prepared, hooks.progress, hooks.should_stop)
         for fold, assigned in enumerate(trainings):
             leaf = run_folder.fold_dir(folder, fold) if plan.folds else folder
-            start = init_from and _checked_start(init_from, fold if plan.folds else None, prepared, assigned)
+            start = None
+            if chief and init_from:
+                start = _checked_start(init_from, fold if plan.folds else None, prepared, assigned)
             pooled.append(_train_leaf(config, prepared, assigned, leaf, strategy, hooks, start, cache))
-        if plan.folds and not (folder / run_folder.METRICS).exists():
+        if chief and plan.folds and not (folder / run_folder.METRICS).exists():
             _report(hooks, folder, prepared, *(np.concatenate(parts) for parts in zip(*pooled, strict=True)))
         init_from = folder
     return folder
+
+
+def _contents(prepared):
+    """Text that is the same for the same photographs, wherever they lie."""
+    return str([(record.image, record.patient, record.grade, record.split) for record in prepared.records])
 
 
 def _checked_start(init_from, fold, prepared, assigned):
@@ -164,13 +178,19 @@ def _checked_start(init_from, fold, prepared, assigned):
 
 
 def _train_leaf(config, prepared, assigned, leaf, strategy, hooks, init_from, cache):
-    """Trains one leaf unless it is finished. Returns the positions it is judged on, and their scores."""
+    """Trains one leaf unless it is finished. Returns the positions it is judged on, and their scores.
+
+    Only the chief reads and writes the leaf; the others return no scores.
+    """
+    chief = workers.is_chief(strategy)
     assigned = np.array(assigned)
     judged = np.flatnonzero(assigned == (HELD_OUT if HELD_OUT in assigned else "validation"))
     left_one_out = None  # scores of the training photographs, where nothing else is there to judge by
-    with files.sole_writer(leaf):
-        if not (leaf / run_folder.METRICS).exists():
-            run_folder.write_splits(leaf / run_folder.SPLIT, prepared.records, assigned)
+    with files.sole_writer(leaf) if chief else contextlib.nullcontext():
+        finished = b"finished" if chief and (leaf / run_folder.METRICS).exists() else b""
+        if not workers.from_chief(strategy, finished):
+            if chief:
+                run_folder.write_splits(leaf / run_folder.SPLIT, prepared.records, assigned)
             training, validation = (np.flatnonzero(assigned == name) for name in ("train", "validation"))
             if config.optimizer == "ridge":
                 left_one_out = RidgeFit(config, prepared, training, leaf, cache, hooks).run()
@@ -179,12 +199,15 @@ def _train_leaf(config, prepared, assigned, leaf, strategy, hooks, init_from, ca
             else:
                 Fit(config, prepared, training, validation, leaf, strategy, init_from, hooks).run()
             keras.utils.clear_session()
-        scores = Scorer(load_grader(leaf / run_folder.MODEL), prepared)(judged)
-        if not (leaf / run_folder.METRICS).exists():
-            if not len(judged):
-                judged, scores = training, left_one_out
-            _report(hooks, leaf, prepared, judged, scores)
-            (leaf / STATE).unlink(missing_ok=True)
+        scores = None
+        if chief:
+            scores = Scorer(load_grader(leaf / run_folder.MODEL), prepared)(judged)
+            if not finished:
+                if not len(judged):
+                    judged, scores = training, left_one_out
+                _report(hooks, leaf, prepared, judged, scores)
+                (leaf / STATE).unlink(missing_ok=True)
+    workers.from_chief(strategy)  # the others stay until the report is written
     return judged, scores
 
 

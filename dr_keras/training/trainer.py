@@ -1,10 +1,11 @@
-"""The training loop: one loop for one device and for several."""
+"""The training loop: one loop for one device, for several, and for those of several hosts."""
 
 import tensorflow as tf
 from keras import ops
 
 from dr_keras.grades import NUM_GRADES
 from dr_keras.models.grader import network_of
+from dr_keras.training import workers
 
 
 def mean_squared_error(grades, scores):
@@ -109,4 +110,5 @@ class Trainer:
 
 
 def _global_size(batch, strategy):
-    return sum(part.shape[0] for part in strategy.experimental_local_results(batch["grade"]))
+    here = sum(part.shape[0] for part in strategy.experimental_local_results(batch["grade"]))
+    return here * workers.place(strategy)[1]

@@ -1,7 +1,7 @@
 """What a frozen trunk makes of each photograph, computed once and kept beside the prepared photographs.
 
-A photograph's features are those of its eight orientations: flips and right-angle turns, which P1 names
-as the augmentation.
+A photograph's features are those of its orientations: flips and right-angle turns, which P1 names as the
+augmentation.
 """
 
 import contextlib
@@ -17,6 +17,7 @@ from dr_keras.files import atomic_path
 from dr_keras.training.fit import Interrupted
 
 ORIENTATIONS = 8
+MIRRORED = (0, 4)  # of these, upright and its mirror image: what left and right eyes differ by
 _BATCH = 16  # photographs whose orientations go through the trunk at once
 
 
@@ -57,30 +58,32 @@ class FeatureCache:
         self._should_stop = should_stop
         self._key, self._features = None, None
 
-    def of(self, grader, trunk, indices):
+    def of(self, grader, trunk, indices, orientations=range(ORIENTATIONS)):
         """Computes what isn't there yet.
 
         Args:
             grader: the trunk's, which brings window and standardisation.
             trunk: of `trunk_of`.
             indices: int array (n,) of photographs.
+            orientations: which of them, as `oriented` numbers them.
 
         Returns:
-            float16 (n, 8, ...): a photograph's features in each orientation, upright first.
+            float16 (n, orientations, ...): a photograph's features in each.
         """
-        key = _digest(grader, trunk)
+        orientations = tuple(orientations)
+        key = hashlib.sha256(f"{trunk_digest(grader, trunk)} {orientations}".encode()).hexdigest()
         path = self._prepared.folder / f"features-{key[:16]}.npy"
         if key != self._key:
-            shape = (len(self._prepared), ORIENTATIONS, *trunk.output.shape[1:])
-            self._key, self._features = key, _load(path, shape)
+            shape = (len(self._prepared), len(orientations), *trunk.output.shape[1:])
+            self._key, self._features = key, load_rows(path, shape)
         known = ~np.isnan(self._features.reshape(len(self._features), -1)[:, 0])
         todo = np.unique(np.asarray(indices)[~known[indices]])
         if len(todo):
             try:
-                self._compute(todo, _orientations_step(grader, trunk))
+                self._compute(todo, _orientations_step(grader, trunk, orientations))
             finally:
                 with contextlib.suppress(OSError):  # read-only or full: they stay in memory
-                    _save(path, self._features)
+                    save_rows(path, self._features)
         return self._features[indices]
 
     def _compute(self, todo, step):
@@ -92,19 +95,21 @@ class FeatureCache:
                 raise Interrupted(self._prepared.folder)
 
 
-def _load(path, shape):
-    """float16 of the shape, NaN where nothing is known."""
+def load_rows(path, shape, dtype=np.float16):
+    """A row for each photograph, NaN where nothing is known: from the file, or else all of them."""
     if path.exists():
         return np.load(path)
-    return np.full(shape, np.nan, np.float16)
+    return np.full(shape, np.nan, dtype)
 
 
-def _save(path, features):
+def save_rows(path, features):
+    """Writes such an array, whole or not at all."""
     with atomic_path(path) as temporary, open(temporary, "wb") as file:
         np.save(file, features)
 
 
-def _digest(grader, trunk):
+def trunk_digest(grader, trunk):
+    """Names what a trunk computes: hexadecimal, of its weights, its standardisation and its shapes."""
     digest = hashlib.sha256(repr(grader.get_layer("standardize").get_config()).encode())
     for value in trunk.get_weights():
         digest.update(np.ascontiguousarray(value).data)
@@ -117,13 +122,13 @@ def oriented(images, number):
     return tf.image.rot90(images if number < 4 else images[:, :, ::-1], number % 4)
 
 
-def _orientations_step(grader, trunk):
+def _orientations_step(grader, trunk, orientations):
     window, standardize = grader.get_layer("window"), grader.get_layer("standardize")
 
     @tf.function(input_signature=[tf.TensorSpec((None, *grader.input_shape[1:]), tf.uint8)])
     def step(images):
         images = tf.cast(images, tf.float32)
-        turned = [oriented(images, number) for number in range(ORIENTATIONS)]
+        turned = [oriented(images, number) for number in orientations]
         parts = [tf.cast(trunk(standardize(window(each)), training=False), tf.float16) for each in turned]
         return tf.stack(parts, axis=1)
 

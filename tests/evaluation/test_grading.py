@@ -4,8 +4,10 @@ import pytest
 from PIL import Image
 from prepared_folders import noise_images, write_prepared
 
+from dr_keras.data.preparation import prepare_image
 from dr_keras.errors import InputError
 from dr_keras.evaluation.grading import GradingModel, score_files, score_split
+from dr_keras.explain.explainer import load_photographs
 from dr_keras.training.inference import Scorer
 from dr_keras.training.run_folder import write_splits
 
@@ -189,3 +191,22 @@ def test_a_damaged_model(tmp_path, single, damage):
     with pytest.raises(InputError, match="model.keras: not a model saved by this project") as caught:
         GradingModel(path)
     assert "\n" not in str(caught.value)
+
+
+def test_photographs_are_normalised_as_in_training(tmp_path, draw_photograph):
+    save_grader(tmp_path / "model.keras", 0.01)
+    (tmp_path / "run.cfg").write_text("--normalization=clahe,color\n")
+    Image.fromarray(draw_photograph(0)).save(tmp_path / "a.png")
+    model = GradingModel(tmp_path / "model.keras")
+    assert model.normalization == ("color", "clahe")
+    assert model.open(lambda size, steps: (size, steps)) == (SIZE, ("color", "clahe"))
+    normal, plain = (
+        prepare_image(tmp_path / "a.png", SIZE, steps).pixels for steps in (("color", "clahe"), ())
+    )
+    (graded,) = score_files(model, [tmp_path / "a.png"])
+    assert graded.score == pytest.approx(0.01 * normal.mean(), rel=1e-4)
+    assert abs(plain.mean() - normal.mean()) > 1
+    ((((_, photograph, _),)),) = load_photographs(
+        [tmp_path / "a.png"], [SIZE], normalization=model.normalization
+    )
+    np.testing.assert_array_equal(photograph.prepared[SIZE].pixels, normal)

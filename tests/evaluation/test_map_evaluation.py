@@ -9,7 +9,8 @@ from dr_keras.errors import InputError
 from dr_keras.evaluation import map_figures
 from dr_keras.evaluation.grading import GradingModel
 from dr_keras.evaluation.localisation import MEASURES
-from dr_keras.evaluation.map_evaluation import evaluate_maps, find_judges, model_labels, table
+from dr_keras.evaluation.map_comparison import table
+from dr_keras.evaluation.map_evaluation import evaluate_maps, find_judges, model_labels
 from dr_keras.models.grader import build_grader
 from dr_keras.models.nets import net5, ram_net5
 from dr_keras.training.run_folder import write_splits
@@ -121,6 +122,7 @@ def test_same_seed_same_figures(scored):
 def test_table_and_files(scored, tmp_path):
     models, judges, result = scored
     text = "\n".join(table(result))
+    assert "fused above" in text and "gradcam/net5_128 beats every baseline on" in text
     assert "prevalence" in text and "ram/ram_net5_128" in text and "pointing game" in text
     map_figures.write_maps(tmp_path, result, models, judges)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["examples.png", "maps.json", "maps.png"]

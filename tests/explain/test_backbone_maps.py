@@ -30,7 +30,9 @@ def test_mean_of_the_map_and_bias_are_the_score(policy, build, size, side):
     scores, maps = regression_activation_map(model, images)
     assert maps.shape == (2, side, side) and maps.dtype == np.float32 and np.ptp(maps) > 0.1
     np.testing.assert_allclose(maps.mean(axis=(1, 2)) + score_bias(model), scores, atol=1e-4)
-    np.testing.assert_allclose(scores, np.asarray(model(images))[:, 0], atol=0.05 if "16" in policy else 1e-4)
+    # bfloat16 has eight bits, and a compiled step rounds elsewhere than an eager one
+    tolerance = {"atol": 0.05, "rtol": 0.05} if "16" in policy else {"atol": 1e-4}
+    np.testing.assert_allclose(scores, np.asarray(model(images))[:, 0], **tolerance)
 
 
 def test_grad_cam_of_the_last_activation_is_the_ram():

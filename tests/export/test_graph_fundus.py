@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from dr_keras.data import decoding, fundus, inspection
-from dr_keras.export import graph_fundus, graph_photographs
+from dr_keras.data import decoding, fundus
+from dr_keras.export import graph_fundus
 
 
 @pytest.fixture(scope="module")
@@ -14,21 +14,19 @@ def find_and_crop():
     @tf.function(input_signature=[tf.TensorSpec((None, None, 3), tf.uint8)])
     def step(image):
         circle, found = graph_fundus.find_field_of_view(image)
-        square = graph_fundus.crop_square(image, circle, found, 96)
-        return circle, found, square, graph_photographs.reason_without_retina(image, circle, found)
+        return circle, found, graph_fundus.crop_square(image, circle, found, 96)
 
     return step
 
 
 def check_same(find_and_crop, image, most_levels, most_share):
-    circle, found, square, reason = (value.numpy() for value in find_and_crop(image))
+    circle, found, square = (value.numpy() for value in find_and_crop(image))
     view = fundus.find_field_of_view(image)
     assert found == view.found
     np.testing.assert_allclose(circle, (view.center_y, view.center_x, view.radius), atol=2e-3)
     difference = np.abs(square - fundus.crop_square(image, view, 96))
     assert difference.max() <= most_levels
     assert np.mean(difference > 0) <= most_share
-    assert reason.decode() == inspection.reason_without_retina(image, view)
 
 
 @pytest.mark.parametrize("height, width", [(240, 320), (512, 512), (331, 211), (700, 1100)])

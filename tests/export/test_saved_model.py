@@ -13,7 +13,8 @@ from PIL import Image
 
 from dr_keras.data.preparation import prepare_image
 from dr_keras.errors import InputError
-from dr_keras.explain import explainer, overlay, ram
+from dr_keras.explain import explainer, occlusion, overlay, ram
+from dr_keras.export.exported import score_files
 from dr_keras.export.saved_model import export_saved_model, load_saved_model
 from dr_keras.export.warm_up import FILE
 from dr_keras.training.inference import scoring_step
@@ -45,11 +46,18 @@ def test_scores_are_those_of_keras(exported, loaded, photographs):
     assert graded["gradable"].all() and set(graded["message"]) == {b""}
 
 
-def test_a_photograph_has_one_score_in_any_batch(loaded, photographs):
+def test_a_photograph_has_one_score_and_map_in_any_batch(exported, loaded, photographs):
     data = [path.read_bytes() for path in photographs]
-    together = loaded.grade(data)["score"]
-    alone = [loaded.grade([item])["score"][0] for item in data[:3]]
-    np.testing.assert_allclose(alone, together[:3], atol=1e-5)
+    together = loaded.explain(data)
+    for size in (1, 2):
+        parts = [loaded.explain(data[start : start + size]) for start in (0, size)]
+        for name in ("score", "map"):
+            found = np.concatenate([part[name] for part in parts])
+            np.testing.assert_allclose(found, together[name][: 2 * size], rtol=1e-6, atol=1e-6)
+    images = np.stack([prepare_image(path, 128).pixels for path in photographs])
+    for some in (images, images[:1]):
+        expected = np.mean([scoring_step(grader)(some).numpy() for grader in exported[0]], axis=0)
+        np.testing.assert_allclose(loaded.grade_pixels(some)["score"], expected, rtol=3e-7)
 
 
 def test_bad_files_are_answered_for_themselves(loaded, photographs, write_odd_photographs, tmp_path):
@@ -64,8 +72,8 @@ def test_bad_files_are_answered_for_themselves(loaded, photographs, write_odd_ph
     for row, name in enumerate(names, start=1):
         message = graded["message"][row].decode()
         assert graded["gradable"][row] == (message == ""), name
-        assert np.isnan(graded["score"][row]) == (message != "")
-        assert (graded["grade"][row] == -1) == (message != "")
+        assert np.isnan(graded["score"][row]) == bool(reasons[name]), name
+        assert (graded["grade"][row] == -1) == bool(reasons[name]), name
         if reasons[name] == "too large, expected at most 150 megapixels":
             assert message == "20000x20000 pixels, expected at most 150 megapixels"
         elif reasons[name]:
@@ -97,11 +105,15 @@ def test_orientation_is_not_applied(loaded, draw_photograph):
     assert scores[0] == scores[1]
 
 
-def test_no_retina_is_not_gradable(loaded):
-    black = cv2.imencode(".png", np.zeros((100, 100, 3), np.uint8))[1].tobytes()
-    graded = loaded.grade([black])
-    assert graded["message"][0] == b"no visible retina: the photograph is black"
-    assert np.isnan(graded["score"][0]) and not graded["gradable"][0] and not graded["referable"][0]
+def test_what_is_too_bad_is_not_gradable_and_has_its_score_as_in_predict(exported, photographs, tmp_path):
+    (tmp_path / "black.png").write_bytes(cv2.imencode(".png", np.zeros((100, 100, 3), np.uint8))[1])
+    (tmp_path / "cut.jpg").write_bytes(photographs[0].read_bytes()[:900])
+    paths = [tmp_path / "black.png", tmp_path / "cut.jpg", photographs[0]]
+    black, cut, good = score_files(exported[1], paths)
+    assert black.fault == "no visible retina: the photograph is black" and black.error == ""
+    assert black.score == pytest.approx(keras_scores(exported[0], paths[:1])[0], abs=1e-3)
+    assert cut.error == "the JPEG file is truncated" and cut.fault is None and np.isnan(cut.score)
+    assert good.fault == good.error == ""
 
 
 def test_maps_and_overlays_are_those_of_explain(exported, loaded, photographs):
@@ -117,6 +129,16 @@ def test_maps_and_overlays_are_those_of_explain(exported, loaded, photographs):
         difference = np.abs(drawn - overlay.panels(found)[1])
         assert drawn.shape[1] == 512 and np.mean(difference > 2) < 0.005
         assert np.ptp(found.heat) > 0.1
+
+
+def test_occlusion_is_that_of_explain(exported, loaded, photographs):
+    found = loaded.occlude([photographs[0].read_bytes(), b"bad"])
+    images = prepare_image(photographs[0], 128).pixels[None]
+    expected = np.mean([occlusion.occlusion_map(g, images, 14, 14)[1] for g in exported[0]], axis=0)
+    assert expected.shape == (1, 8, 8) and np.ptp(expected) > 0.01
+    np.testing.assert_allclose(found["map"][:1], expected, atol=1e-3)
+    np.testing.assert_allclose(found["score"][0], keras_scores(exported[0], photographs[:1])[0], atol=1e-3)
+    assert found["overlay_png_bytes"][0].startswith(b"\x89PNG") and found["overlay_png_bytes"][1] == b""
 
 
 def test_pixels_takes_prepared_images(exported, loaded, photographs):
@@ -145,9 +167,8 @@ def test_versions_are_never_overwritten(make_grader, tmp_path, monkeypatch):
     assert export_saved_model([grader], tmp_path).name == "4"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["3", "4"]
     model = load_saved_model(tmp_path)
-    assert (
-        model.version == 4 and not model.explains and set(model.signatures) == {"serving_default", "pixels"}
-    )
+    assert model.version == 4 and not model.explains
+    assert set(model.signatures) == {"serving_default", "pixels", "occlude"}
 
     def fail(*arguments):
         raise KeyboardInterrupt

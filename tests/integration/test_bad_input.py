@@ -106,7 +106,7 @@ BAD_FLAGS = {
     ),
     "dense head of a backbone": (
         "train --architecture=efficientnet_lite2 --image_size=256 --head=dense --run_dir={0}/run",
-        "efficientnet_lite2 has --head=gap or bottleneck only",
+        "efficientnet_lite2 has --head=gap or multiscale only",
     ),
     "weights that nobody published": (
         "train --image_size=256 --trunk_weights=imagenet --run_dir={0}/run",

@@ -58,10 +58,17 @@ def test_sides_of_the_stages():
     assert network.get_layer("head_relu").output.shape == (None, 3, 3, 1280)
 
 
-def test_bottleneck_head_pools_the_last_projection():
-    network = efficientnet_lite0(64, head="bottleneck")
-    assert network.get_layer("gap").input is network.get_layer("block7a_project").output
-    assert network.get_layer("score").kernel.shape == (320, 1)
+def test_multiscale_head_pools_two_grids():
+    """Its features are the averages of both layers, and its cells are those of the finer."""
+    network = efficientnet_lite0(64, head="multiscale")
+    names = ("block6a_expand_relu", "block7a_project", "scales", "gap")
+    layers = [network.get_layer(name) for name in names]
+    windows = windows_of(network)
+    fine, coarse, scales, pooled = keras.Model(network.input, [layer.output for layer in layers])(windows)
+    assert fine.shape == (2, 4, 4, 672) and coarse.shape == (2, 2, 2, 320) and scales.shape == (2, 4, 4, 992)
+    expected = np.concatenate([np.asarray(part).mean((1, 2)) for part in (fine, coarse)], axis=1)
+    np.testing.assert_allclose(np.asarray(pooled), expected, atol=1e-6)
+    assert network.get_layer("score").kernel.shape == (992, 1)
     assert not any(layer.name.startswith("head") for layer in network.layers)
 
 
@@ -87,7 +94,7 @@ def test_shortcuts():
     ("arguments", "message"),
     [
         ({"image_size": 112}, "`image_size` must be a multiple of 32. Received: image_size=112"),
-        ({"head": "dense"}, r"`head` must be one of \('gap', 'bottleneck'\). Received: head='dense'"),
+        ({"head": "dense"}, r"`head` must be one of \('gap', 'multiscale'\). Received: head='dense'"),
     ],
 )
 def test_arguments_it_does_not_have(arguments, message):

@@ -1,5 +1,6 @@
 import asyncio
 import threading
+import time
 
 import pytest
 
@@ -135,3 +136,22 @@ def test_close_finishes_what_waits_and_takes_no_more():
         assert await first == [0] and await second == [2]
 
     run(scenario)
+
+
+def test_who_would_wait_too_long_is_turned_away_at_once():
+    """Rows take 0.05 s each: no more are taken than are done in 0.2 s, and one more."""
+
+    def slow(key, rows):
+        time.sleep(0.05 * len(rows))
+        return rows
+
+    async def main():
+        batcher = Batcher(slow, max_batch=2, max_wait=0.0, max_delay=0.2)
+        await batcher.submit("a", [0, 0])
+        answers = await asyncio.gather(*(batcher.submit("a", [k]) for k in range(20)), return_exceptions=True)
+        refused = [answer for answer in answers if isinstance(answer, Refused)]
+        assert 1 <= 20 - len(refused) <= 5 and {answer.status for answer in refused} == {503}
+        assert await batcher.submit("a", [7]) == [7]
+        await batcher.close()
+
+    asyncio.run(asyncio.wait_for(main(), 30))

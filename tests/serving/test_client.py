@@ -50,7 +50,7 @@ def test_busy_server_is_asked_again_ever_more_slowly(tmp_path, monkeypatch):
     busy = 503, {}, {"error": "the queue is full"}
     with answering([busy, busy, (503, {"Retry-After": "1"}, busy[2]), (200, {}, FINE)]) as (address, seen):
         results = list(score_files(RestClient(address, "my model", "secret"), [str(tmp_path / "a.jpg")]))
-    assert results == [(str(tmp_path / "a.jpg"), pytest.approx(1.9395084), "", 2, None)]
+    assert results == [(str(tmp_path / "a.jpg"), pytest.approx(1.9395084), "", 2, "")]
     times = [moment for moment, *_ in seen]
     waits = [later - earlier for earlier, later in zip(times, times[1:], strict=False)]
     assert waits[0] > 0.04 and waits[1] > 0.09 and waits[2] >= 1

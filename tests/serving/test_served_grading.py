@@ -226,7 +226,7 @@ def test_grpc_gives_the_same(tiny, folder, photographs, graded, tmp_path):
             metadata = call(stub.GetModelMetadata, request).metadata["signature_def"]
             signatures = get_model_metadata_pb2.SignatureDefMap()
             assert metadata.Unpack(signatures)
-            assert set(signatures.signature_def) == {"serving_default", "explain", "pixels"}
+            assert set(signatures.signature_def) == {"serving_default", "explain", "occlude", "pixels"}
             status = get_model_status_pb2.GetModelStatusRequest()
             status.model_spec.name = tiny.name
             models = model_service_pb2_grpc.ModelServiceStub(channel)

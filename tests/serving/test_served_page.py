@@ -83,6 +83,17 @@ def test_photograph_gets_grade_overlay_and_report(browser, server, files, photog
     slider.fill("40")
     assert overlay.evaluate("(image) => getComputedStyle(image).opacity") == "0.4"
     keep_picture(page, "desktop")
+    first = overlay.get_attribute("src")
+    card.get_by_label("Occlusion").check()
+    card.get_by_alt_text("Occlusion map over the photograph").wait_for(timeout=60000)
+    assert overlay.get_attribute("src") != first
+    assert overlay.evaluate("(image) => getComputedStyle(image).opacity") == "0.4"
+    assert "loses when a part is hidden" in card.locator(".map figcaption").inner_text()
+    slider.fill("90")
+    assert overlay.evaluate("(image) => getComputedStyle(image).opacity") == "0.9"
+    keep_picture(page, "occlusion")
+    card.get_by_label("Regression activation map").check()
+    assert overlay.get_attribute("src") == first and [url for url in asked if url.endswith("/explain")] == []
     with page.expect_download() as download:
         card.get_by_role("button", name="Download report").click()
     assert download.value.suggested_filename == "eye3_report.html"
@@ -114,6 +125,9 @@ def test_phone(browser, server, files):
     page.set_input_files("#take", str(files / "eye1.jpg"))
     page.locator("#status", has_text=re.compile("^Done")).wait_for(timeout=60000)
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    page.get_by_label("Occlusion").check()
+    page.get_by_alt_text("Occlusion map over the photograph").wait_for(timeout=60000)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
     keep_picture(page, "phone")
     for label in page.locator("label.button").all():
         assert label.bounding_box()["height"] >= 44
@@ -127,10 +141,11 @@ def test_keyboard_and_screen_reader(browser, server, files):
     grade(page, files / "eye1.jpg")
     page.evaluate("document.activeElement.blur()")
     order = []
-    for _ in range(4):
+    for _ in range(5):
         page.keyboard.press("Tab")
         order.append(page.evaluate("document.activeElement.id || document.activeElement.type"))
-    assert order == ["choose", "range", "submit", "clear"] or order == ["choose", "range", "button", "clear"]
+    assert order[:3] == ["choose", "radio", "range"] and order[3] in ("submit", "button")
+    assert order[4] == "clear"
     page.get_by_label("Opacity of the map").focus()
     page.keyboard.press("ArrowLeft")
     assert page.get_by_label("Opacity of the map").get_attribute("aria-valuetext") == "95 percent"

@@ -232,6 +232,19 @@ def test_callers_share_a_batch_and_a_flood_is_turned_away(half_plus_three):
         assert server.post(PREDICT, work(1))[0] == 200
 
 
+def test_who_is_turned_away_while_it_sends_hears_why(half_plus_three):
+    """A connection that is closed on a sender resets, and the answer is lost: so the rest is read first."""
+    large = json.dumps(work(1)).encode() + b" " * (6 << 20)
+    with serving(half_plus_three, limits=limits(max_batch=1, max_queue=1), token=TOKEN) as server:
+        token = {"Authorization": f"Bearer {TOKEN}"}
+        with concurrent.futures.ThreadPoolExecutor(24) as pool:
+            asked = [pool.submit(server.ask, "POST", PREDICT, large, token) for _ in range(24)]
+            answers = [future.result() for future in asked]
+        assert {status for status, _, _ in answers} == {200, 503}
+        assert server.ask("POST", PREDICT, large)[0] == 401
+        assert server.ask("POST", "/v1/models/other:predict", large, token)[0] == 404
+
+
 def test_what_waits_is_answered_before_the_end(half_plus_three):
     with serving(half_plus_three, limits=limits(max_batch=1)) as server:
         with concurrent.futures.ThreadPoolExecutor(8) as pool:

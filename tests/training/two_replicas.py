@@ -1,5 +1,7 @@
 """Trains on one CPU device and on two, as `test_replicas.py` runs it: prints the differences as JSON.
 
+The two are stopped in mid-epoch besides, and go on.
+
 It needs a process of its own, since the number of devices is fixed when TensorFlow starts.
 """
 
@@ -23,36 +25,37 @@ from dr_keras.training.fit import Fit, Hooks, Interrupted
 SGD = TrainingConfig(
     image_size=128, width=0.1, epochs=2, batch_size=8, learning_rate=0.003, clip_norm=0.5, loss="mse", seed=2
 )
-ADAM = dataclasses.replace(SGD, optimizer="adam", learning_rate=0.0003, loss="huber")
+CONFIGS = {
+    "sgd": SGD,
+    "adam": dataclasses.replace(SGD, optimizer="adam", learning_rate=0.0003, loss="huber"),
+}
 
 
-def main(folder):
+def main(folder, config):
     cpu = tf.config.list_physical_devices("CPU")[0]
     tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
     one, two = devices.choose_strategy("default"), devices.choose_strategy("mirrored")
     prepared = write_prepared(folder / "prepared", noise_images(32, 128), (list(range(5)) * 7)[:32])
 
-    def fit(config, strategy, name, **hooks):
+    def fit(strategy, name, **hooks):
         hooks = Hooks(say=lambda line: None, **hooks)
         return Fit(config, prepared, np.arange(24), np.arange(24, 32), folder / name, strategy, None, hooks)
 
-    result = {"replicas": [one.num_replicas_in_sync, two.num_replicas_in_sync]}
-    for name, config in (("sgd", SGD), ("adam", ADAM)):
-        if name == "adam":  # the two are stopped in mid-epoch besides, and go on
-            steps = iter(range(1, 99))
-            with contextlib.suppress(Interrupted):
-                fit(config, two, "adam-2", should_stop=lambda: next(steps) == 4).run()
-        single, double = fit(config, one, f"{name}-1"), fit(config, two, f"{name}-2")
-        start, double_start = weights_of(single), [double.progress["epoch"], double.progress["step"]]
-        histories = single.run(), double.run()
-        saved = load_grader(double.run_dir / "last.keras").get_weights()
-        result[name] = {
-            "moved": difference(weights_of(single), start),
-            "weights": difference(weights_of(single), weights_of(double)),
-            "history": difference(*map(figures, histories)),
-            "saved": difference(saved, weights_of(double)),
-            "started at": double_start,
-        }
+    steps = iter(range(1, 99))
+    with contextlib.suppress(Interrupted):
+        fit(two, "two", should_stop=lambda: next(steps) == 4).run()
+    single, double = fit(one, "one"), fit(two, "two")
+    start, double_start = weights_of(single), [double.progress["epoch"], double.progress["step"]]
+    histories = single.run(), double.run()
+    saved = load_grader(double.run_dir / "last.keras").get_weights()
+    result = {
+        "replicas": [one.num_replicas_in_sync, two.num_replicas_in_sync],
+        "moved": difference(weights_of(single), start),
+        "weights": difference(weights_of(single), weights_of(double)),
+        "history": difference(*map(figures, histories)),
+        "saved": difference(saved, weights_of(double)),
+        "started at": double_start,
+    }
     try:
         devices.check_batch_size(7, two)
     except InputError as error:
@@ -74,4 +77,4 @@ def difference(first, second):
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), CONFIGS[sys.argv[2]])

@@ -22,15 +22,41 @@ def grade_roc_figure(labels, scores, grades):
     """
     labels, scores = style.scored(labels, scores)
     figure, axes = style.new_figure(5.6)
-    axes.plot([0, 1], [0, 1], color=style.GUIDE, linewidth=1)
-    for grade, own in enumerate(grades):
-        x, y = _roc(labels == grade, nearness(scores, grade))
-        label = f"{style.grade_label(grade, own['n'])}: AUC {interval_text(own['auc'])}"
-        look = {"color": style.GRADE_COLORS[grade], "linestyle": style.GRADE_LINES[grade]}
-        axes.plot(x, y, linewidth=2, label=label, **look)
-    style.unit_square(axes, "false alarms: share of the other grades", "found: share of the grade")
+    names = [
+        f"{style.grade_label(g, own['n'])}: AUC {interval_text(own['auc'])}" for g, own in enumerate(grades)
+    ]
+    _draw_grade_rocs(axes, labels, [nearness(scores, grade) for grade in range(len(grades))], names)
     style.outside_legend(figure)
     return figure
+
+
+def both_grade_rocs_figure(labels, scores, probabilities, rows):
+    """Draws the ROC curves of each grade against all others, of regressor and classifier (P1 figure 8).
+
+    Args:
+        labels: int array (n,) of true grades.
+        scores: array (n,) of the regressor, in grade units.
+        probabilities: (n, 5) of the classifier.
+        rows: of `classifier.one_against_all`.
+    """
+    figure, axes = style.new_figure(6.2, 10.0, ncols=2)
+    ranks = {"regressor": [nearness(scores, g) for g in range(len(rows))], "classifier": probabilities.T}
+    for place, (name, own) in zip(axes, ranks.items(), strict=True):
+        names = [f"{row['grade']}: AUC {interval_text(row[name])}, n = {row['n']}" for row in rows]
+        _draw_grade_rocs(place, labels, own, names)
+        place.set_title(name)
+        place.legend(loc="upper center", bbox_to_anchor=(0.5, -0.13), fontsize=9, frameon=False)
+    return figure
+
+
+def _draw_grade_rocs(axes, labels, ranks, names):
+    """A curve for each grade, by what photographs are ranked by."""
+    axes.plot([0, 1], [0, 1], color=style.GUIDE, linewidth=1)
+    for grade, (values, name) in enumerate(zip(ranks, names, strict=True)):
+        x, y = _roc(labels == grade, values)
+        look = {"color": style.GRADE_COLORS[grade], "linestyle": style.GRADE_LINES[grade]}
+        axes.plot(x, y, linewidth=2, label=name, **look)
+    style.unit_square(axes, "false alarms: share of the other grades", "found: share of the grade")
 
 
 def referable_roc_figure(labels, scores, referable):

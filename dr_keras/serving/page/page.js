@@ -7,7 +7,18 @@ const results = element("results");
 const queue = [];
 const AT_ONCE = 3;
 const TRIES = 6;
+const MAPS = {
+  explain: {
+    alt: "Regression activation map over the photograph",
+    words: "What leads to the score: red regions raise it, blue ones lower it, the outlined ones raise it most.",
+  },
+  occlude: {
+    alt: "Occlusion map over the photograph",
+    words: "What the score loses when a part is hidden: red parts raise it, blue ones lower it, the outlined ones raise it most.",
+  },
+};
 let running = 0;
+let shown = 0; // photographs with maps, for the names of their buttons
 // Of the photographs sent since all were last done: all, those done, and those among them that got a grade.
 let [total, done, graded] = [0, 0, 0];
 
@@ -74,32 +85,65 @@ function fill(item, result) {
   heading.hidden = false;
   if (result.grade === null) {
     heading.textContent = "Not gradable";
-    problem(item, `This doesn't look like a fundus photograph that can be graded: ${result.message}.`);
+    problem(item, `This photograph can't be graded: ${result.message}.`);
   } else {
     heading.textContent = `Grade ${result.grade}: ${result.grade_name}`;
     graded += 1;
     facts.append(
       fact("Score, 0 to 4", result.score.toFixed(2), range(result.grade)),
       fact("Referable", result.referable ? "yes" : "no", "moderate NPDR or worse"),
-      fact("Gradable", "yes", "a retina is visible"),
+      fact("Gradable", "yes", "lit, in focus and whole"),
     );
   }
-  if (result.overlay_png) {
-    const overlay = card.querySelector(".overlay");
-    overlay.src = `data:image/png;base64,${result.overlay_png}`;
-    card.querySelector(".map").hidden = false;
-    const slider = card.querySelector("input[type=range]");
-    const fade = () => {
-      overlay.style.opacity = slider.value / 100;
-      slider.setAttribute("aria-valuetext", `${slider.value} percent`);
-    };
-    slider.addEventListener("input", fade);
-    fade();
-  }
+  if (result.gradable && (model.explains || model.occludes)) offerMaps(item, result.overlay_png);
   const button = card.querySelector(".report");
   button.setAttribute("aria-label", `Download report of ${file.name || "the photograph"}`);
   button.addEventListener("click", () => download(item, button));
   card.querySelector(".answer").hidden = false;
+}
+
+// Shows the map that came with the grade, and lets others be chosen; each is asked for once, when it is wanted.
+function offerMaps(item, first) {
+  const map = item.card.querySelector(".map");
+  const [overlay, words, slider] = [".overlay", "figcaption", "input[type=range]"].map((part) => map.querySelector(part));
+  const kept = first ? { explain: first } : {};
+  const offered = { explain: model.explains, occlude: model.occludes };
+  shown += 1;
+  const choose = async (button) => {
+    const method = button.value;
+    overlay.hidden = true;
+    if (!kept[method]) {
+      words.textContent = "Being computed: the photograph is graded again with each part of it hidden.";
+      try {
+        kept[method] = (await (await ask(method, item.file)).json()).overlay_png;
+      } catch (error) {
+        words.textContent = error.message;
+        button.checked = false;
+        return;
+      }
+    }
+    if (!button.checked) return; // another one was chosen meanwhile
+    overlay.src = `data:image/png;base64,${kept[method]}`;
+    overlay.alt = MAPS[method].alt;
+    overlay.hidden = false;
+    words.textContent = MAPS[method].words;
+  };
+  for (const button of map.querySelectorAll("input[type=radio]")) {
+    button.name = `method${shown}`;
+    button.parentElement.hidden = !offered[button.value];
+    button.addEventListener("change", () => choose(button));
+    if (button.value === "explain" && first) {
+      button.checked = true;
+      choose(button);
+    }
+  }
+  const fade = () => {
+    overlay.style.opacity = slider.value / 100;
+    slider.setAttribute("aria-valuetext", `${slider.value} percent`);
+  };
+  slider.addEventListener("input", fade);
+  fade();
+  map.hidden = false;
 }
 
 function problem(item, text) {

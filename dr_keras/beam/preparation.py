@@ -1,0 +1,66 @@
+"""Preparation of a dataset as an Apache Beam pipeline: the shards and the manifest of `data.preparation`.
+
+The work of a shard stays together on one worker, so that a shard is whole or absent wherever it was made.
+Photographs and output must lie where every worker finds them under the same name.
+"""
+
+import functools
+
+import apache_beam as beam
+
+from dr_keras.beam import engine, work_list
+from dr_keras.data import preparation
+from dr_keras.files import atomic_path
+
+WORK = "work.jsonl"
+
+
+def prepare_dataset(dataset, output_dir, image_size, where, progress=None, steps=()):
+    """Prepares a dataset by a pipeline; otherwise as `data.preparation.prepare_dataset`.
+
+    Args:
+        where: `engine.Engine`.
+    """
+    write_shards = functools.partial(_write_shards, where=where)
+    return preparation.prepare_dataset(
+        dataset, output_dir, image_size, progress=progress, steps=steps, write_shards=write_shards
+    )
+
+
+def _write_shards(output_dir, header, todo, progress, where):
+    if not todo:
+        return
+    output_dir = output_dir.absolute()
+    work = output_dir / WORK
+    with atomic_path(work) as temporary:
+        shards = work_list.write(temporary, todo.items())
+    try:
+        prepare = _PrepareShard(work, output_dir, header)
+        rows = {preparation.shard_paths(output_dir, shard.number)[1].name: shard.rows for shard in shards}
+        engine.run(
+            lambda pipeline: pipeline
+            | "Shards" >> beam.Create(shards)
+            | "Spread" >> beam.Reshuffle()
+            | "Prepare" >> beam.ParDo(prepare),
+            where, output_dir, rows, progress,
+        )  # fmt: skip
+    finally:
+        work.unlink()
+
+
+class _PrepareShard(beam.DoFn):
+    def __init__(self, work, output_dir, header):
+        self._work, self._output_dir, self._header = work, output_dir, header
+
+    def process(self, shard):
+        shard = work_list.Shard(*shard)
+        with engine.telling():
+            sources = work_list.read(self._work, shard)
+            if preparation.shard_is_done(self._output_dir, shard.number, self._header, sources):
+                return  # the engine lost sight of it and asks again
+            size, steps = self._header["image_size"], self._header["normalization"]
+            results = [
+                (source, *preparation.prepare_or_reason(source["record"]["path"], size, steps))
+                for source in sources
+            ]
+            preparation.write_shard(self._output_dir, shard.number, self._header, results)

@@ -1,0 +1,90 @@
+"""`data.quality` once more, in TensorFlow: whether a prepared photograph can be graded, and why not."""
+
+import tensorflow as tf
+
+from dr_keras.data import fundus, inspection, quality
+from dr_keras.export import graph_fundus
+
+
+def fault(square, found):
+    """Says what `quality.gradability` says of a prepared square.
+
+    Args:
+        square: float32 (size, size, 3), RGB, 0-255, whole numbers; its size is static.
+        found: bool (): whether a field of view was found.
+
+    Returns:
+        string (): why it can't be graded, or "".
+    """
+    size = square.shape[0]
+    circle = tf.constant([size / 2] * 3, tf.float64)
+    message = _fault(graph_fundus.crop_square(square, circle, found, quality.SIDE), size)
+    small = graph_fundus.crop_square(square, circle, found, inspection.SMALL_SIDE)
+    without_retina = _reason_without_retina(small, found)
+    return tf.where(without_retina == "", message, without_retina)
+
+
+def _fault(square, size):
+    """See `quality._fault`; `size` is the side of the prepared square."""
+    circle = tf.constant(fundus.disc(quality.SIDE) > 0)
+    lit = (tf.reduce_max(square, axis=2) > inspection.SURROUND) & circle
+    inside = _eroded(lit, quality.MARGIN)
+    pixels = tf.boolean_mask(square, inside)
+    covered = tf.reduce_sum(tf.cast(lit, tf.float64)) / tf.reduce_sum(tf.cast(circle, tf.float64))
+    dark = _share(tf.reduce_max(pixels, axis=1) < quality.DARK)
+    bright = _share(tf.reduce_min(pixels[:, :2], axis=1) >= quality.BRIGHT)
+    cut_off = tf.strings.as_string(tf.cast(tf.round(100 * covered), tf.int32))
+    start, end = quality.CUT_OFF.split("{}")
+    return _first(
+        ((tf.size(pixels) == 0) | (dark > quality.MAX_DARK_SHARE), quality.TOO_DARK),
+        (covered < quality.MIN_COVERAGE, tf.strings.join([start, cut_off, end])),
+        (bright > quality.MAX_BRIGHT_SHARE, quality.TOO_BRIGHT),
+        (~_in_focus(square, inside) if size >= quality.SIDE - 1 else False, quality.OUT_OF_FOCUS),
+    )
+
+
+def _in_focus(square, inside):
+    grey = tf.reduce_mean(square, axis=2)
+    levels = [grey, *(graph_fundus.blur(grey, sigma) for sigma in quality.FOCUS_SIGMAS)]
+    fine, middle, coarse = (
+        tf.math.reduce_std(tf.boolean_mask(a - b, inside)) for a, b in zip(levels, levels[1:], strict=False)
+    )
+    return (fine >= quality.MIN_FINE_DETAIL * middle) & (middle >= quality.MIN_MIDDLE_DETAIL * coarse)
+
+
+def _reason_without_retina(small, found):
+    """See `inspection.reason_without_retina`; `small` is the crop that it looks at."""
+    brightest, mean = tf.reduce_max(small, axis=2), tf.reduce_mean(small, axis=2)
+    covered = _eroded(brightest > inspection.SURROUND, 5)
+    red, green, blue = tf.unstack(tf.boolean_mask(small, covered), axis=1)
+    detail = tf.boolean_mask(mean - graph_fundus.blur(mean, 2.0), covered)
+    level = tf.reduce_mean(tf.boolean_mask(brightest, covered))
+    is_tissue = (red >= green) & (red > blue)
+    return _first(
+        ((tf.size(red) == 0) | (level < inspection.MIN_BRIGHTNESS), inspection.BLACK),
+        (tf.math.reduce_std(detail) < inspection.MIN_DETAIL, inspection.NO_DETAIL),
+        (_share(red >= green) < inspection.MIN_RED_SHARE, inspection.NO_RED),
+        (~found & (_share(is_tissue) < inspection.MIN_TISSUE_SHARE), inspection.NO_FUNDUS),
+    )
+
+
+def _first(*cases):
+    """The message of the first (condition, message) that holds, or ""."""
+    message = ""
+    for condition, reason in reversed(cases):
+        message = tf.where(condition, reason, message)
+    return message
+
+
+def _share(condition):
+    return tf.reduce_mean(tf.cast(condition, tf.float32))
+
+
+def _eroded(mask, side):
+    """What of a mask (height, width) lies `side` // 2 pixels or more from its edges and the picture's."""
+    margin = side // 2
+    outside = tf.cast(~mask, tf.float32)
+    outside = tf.pad(outside, [[margin, margin], [margin, margin]], constant_values=1.0)[None, ..., None]
+    for window in ((side, 1), (1, side)):
+        outside = tf.nn.max_pool2d(outside, window, 1, "VALID")
+    return outside[0, ..., 0] == 0

@@ -1,0 +1,137 @@
+"""The functions that become a SavedModel's signatures; what each takes and returns: see `saved_model`."""
+
+import keras
+import tensorflow as tf
+
+from dr_keras.errors import InputError
+from dr_keras.explain import occlusion, overlay, ram
+from dr_keras.export import graph_overlay, graph_photographs
+from dr_keras.grades import REFERABLE_GRADE
+from dr_keras.models.grader import network_of
+from dr_keras.training.inference import scores_of
+
+_AT_ONCE = 16  # photographs of a batch that are decoded side by side, where there are as many cores
+_WINDOWS = 8  # of the occlusion test, across and down
+
+
+class Functions:
+    """The functions of tensors that become signatures.
+
+    Args:
+        graders: models of one image size.
+        thresholds: four cuts from score to grade.
+
+    Attributes:
+        explains: whether all end in global average pooling, so that there are maps.
+        signatures: dict of name to function.
+    """
+
+    def __init__(self, graders, thresholds):
+        self._graders = graders
+        self._score = [scores_of(grader) for grader in graders]
+        self._cuts = tf.constant(thresholds, tf.float64)
+        self._size = graders[0].input_shape[1]
+        # Traced once for all signatures.
+        photographs = tf.TensorSpec((None,), tf.string)
+        self._prepare = tf.function(self._prepare_all, input_signature=[photographs], autograph=False)
+        window = network_of(graders[0]).input_shape[1] // _WINDOWS
+        self._occlude = [occlusion.scores_and_drops(grader, window, window) for grader in graders]
+        self._windows = occlusion.occlusion_grid(graders[0], window, window)
+        self.signatures = {
+            "serving_default": self.grade,
+            "pixels": self.grade_pixels,
+            "occlude": self.occlude,
+        }
+        try:
+            self._grid = ram.ram_grid(graders[0])
+            self._steps = [ram.scores_and_maps(grader) for grader in graders]
+            self.signatures["explain"] = self.explain
+        except InputError:
+            pass
+        self.explains = "explain" in self.signatures
+
+    def grade(self, image_bytes):
+        """Signature `serving_default`."""
+        prepared = self._prepare(image_bytes)
+        return self._gradable(prepared, self._scores(prepared["pixels"]))
+
+    def explain(self, image_bytes):
+        """Signature `explain`."""
+        return self._explain(image_bytes, self._steps, self._grid, overlay.LIMITS["ram"])
+
+    def occlude(self, image_bytes):
+        """Signature `occlude`."""
+        return self._explain(image_bytes, self._occlude, self._windows, overlay.LIMITS["occlusion"])
+
+    def _explain(self, image_bytes, steps, grid, limit):
+        prepared = self._prepare(image_bytes)
+        readable = prepared["message"] == ""
+        results = [step(prepared["pixels"]) for step in steps]
+        maps = tf.add_n([maps for _, maps in results]) / len(results)
+        maps = tf.where(readable[:, None, None], maps, float("nan"))
+        pictures = tf.map_fn(
+            lambda row: graph_overlay.overlay_png(*row, grid, limit),
+            (image_bytes, prepared["size"], prepared["circle"], maps, readable),
+            parallel_iterations=_AT_ONCE,
+            fn_output_signature=tf.string,
+        )
+        graded = self._gradable(prepared, _mean([scores for scores, _ in results]))
+        return {**graded, "map": maps, "overlay_png_bytes": pictures}
+
+    def grade_pixels(self, image):
+        """Signature `pixels`."""
+        return self._graded(self._scores(image))
+
+    def write(self, folder):
+        """Writes the SavedModel."""
+        size = (None, self._size, self._size, 3)
+        pixels = tf.TensorSpec(size, tf.float32, name="image")
+        photographs = tf.TensorSpec((None,), tf.string, name="image_bytes")
+        archive = keras.export.ExportArchive()
+        for grader in self._graders:
+            archive.track(grader)
+        for name, function in self.signatures.items():
+            archive.add_endpoint(name, function, [pixels if name == "pixels" else photographs])
+        archive.write_out(folder, verbose=False)
+
+    def _prepare_all(self, image_bytes):
+        described = {
+            "pixels": tf.TensorSpec((self._size, self._size, 3), tf.float32),
+            "circle": tf.TensorSpec((3,), tf.float64),
+            "size": tf.TensorSpec((2,), tf.int32),
+            "message": tf.TensorSpec((), tf.string),
+            "fault": tf.TensorSpec((), tf.string),
+        }
+        return tf.map_fn(
+            lambda data: graph_photographs.prepare(data, self._size),
+            image_bytes,
+            parallel_iterations=_AT_ONCE,
+            fn_output_signature=described,
+        )
+
+    def _scores(self, images):
+        return _mean([_never_empty(score, images) for score in self._score])
+
+    def _graded(self, scores):
+        """Dict of score, grade and referable of float64 scores (batch,); NaN isn't graded."""
+        grades = tf.reduce_sum(tf.cast(scores[:, None] >= self._cuts, tf.int32), axis=1)
+        grades = tf.where(tf.math.is_nan(scores), -1, grades)
+        score = tf.cast(scores, tf.float32)
+        return {"score": score, "grade": grades, "referable": grades >= REFERABLE_GRADE}
+
+    def _gradable(self, prepared, scores):
+        readable = prepared["message"] == ""
+        message = tf.where(readable, prepared["fault"], prepared["message"])
+        graded = self._graded(tf.where(readable, scores, float("nan")))
+        return {**graded, "gradable": message == "", "message": message}
+
+
+def _mean(scores):
+    return tf.add_n([tf.cast(score, tf.float64) for score in scores]) / len(scores)
+
+
+def _never_empty(step, images):
+    """Puts a black image into an empty batch, which oneDNN's convolutions don't take; drops its result."""
+    count = tf.shape(images)[0]
+    results = step(tf.pad(images, [[0, tf.maximum(0, 1 - count)], [0, 0], [0, 0], [0, 0]]))
+    return tf.nest.map_structure(lambda result: result[:count], results)

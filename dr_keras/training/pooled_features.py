@@ -1,0 +1,142 @@
+"""Pooled features of a run: mean and SD over augmentations, one set for each of its networks (P2, blending).
+
+Features of different networks have nothing in common. So a run with folds has those of *every* photograph by
+each fold's network: a fold's blend learns from its own network's features of the photographs that it was
+trained on, and is judged by the same network's features of those that it was held out from. Where all folds
+share one frozen trunk, they share one file.
+"""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+
+from dr_keras import files
+from dr_keras.data.records import Record
+from dr_keras.errors import InputError
+from dr_keras.grades import DEFAULT_THRESHOLDS
+from dr_keras.training import run_folder
+from dr_keras.training.stages import HELD_OUT
+
+INDEX = "features.json"  # written last: its presence says that the folder is whole
+_OPPOSITE = {"left": "right", "right": "left"}
+
+
+@dataclasses.dataclass(frozen=True)
+class PooledFeatures:
+    """Photographs with their pooled features and the run's own scores.
+
+    Attributes:
+        run: the run's folder.
+        thresholds: its four cuts.
+        records: list of `Record`, one per photograph.
+        scores: float64 (n,), the run's own out-of-fold score of each photograph; NaN where it has none.
+        splits: str (leaves, n): the split of each photograph in each fold, or in the one training.
+        features: for each leaf a list, one for each set of weights, of float32 (n, 2, channels): mean, SD.
+    """
+
+    run: str
+    thresholds: tuple
+    records: list
+    scores: np.ndarray
+    splits: np.ndarray
+    features: list
+
+    def divisions(self):
+        """For each leaf the positions of the photographs to learn from, and of those to judge, with grades.
+
+        Raises:
+            InputError: if a leaf has none of either.
+        """
+        graded = np.array([record.grade is not None for record in self.records])
+        found = []
+        for splits in self.splits:
+            name = HELD_OUT if HELD_OUT in splits else "validation"
+            judged = (splits == name) & graded
+            training = np.isin(splits, run_folder.SEEN) & (splits != name) & graded
+            if not judged.any() or not training.any():
+                raise InputError(f"--features: {self.run} holds nothing out; expected a run with --folds")
+            found.append((np.flatnonzero(training), np.flatnonzero(judged)))
+        return found
+
+    def other_eyes(self):
+        """Position of a photograph of the patient's other eye, or of itself if there is none: int (n,)."""
+        first = {}
+        for index, record in enumerate(self.records):
+            first.setdefault((record.patient, record.eye), index)
+        keys = [(record.patient, _OPPOSITE.get(record.eye)) for record in self.records]
+        return np.array([first.get(key, index) for index, key in enumerate(keys)])
+
+    def has_pairs(self):
+        """Whether a patient has photographs of a left and of a right eye."""
+        return bool((self.other_eyes() != np.arange(len(self.records))).any())
+
+
+def check_together(pooled):
+    """Raises `InputError` unless all `PooledFeatures` are of the same photographs in the same folds."""
+    first = pooled[0]
+    for each in pooled[1:]:
+        same = [record.image for record in each.records] == [record.image for record in first.records]
+        if not same or not np.array_equal(each.splits, first.splits):
+            raise InputError(
+                f"--features: {each.run} and {first.run} differ in photographs or folds; expected runs "
+                "with the same data, folds and seed"
+            )
+
+
+def check_same_run(folder, run):
+    """Raises `InputError` if a folder holds another run's features."""
+    found = _read_index(folder)
+    if found and found["run"] != run:
+        raise InputError(f"--output_dir={folder}: holds features of {found['run']}; name another folder")
+
+
+def write_index(folder, run, records, scores, leaves):
+    """Writes what `read_features` reads.
+
+    Args:
+        folder: where the features lie.
+        run: path of the run.
+        records: list of `Record`.
+        scores: dict of image name to the run's own score.
+        leaves: a dict for each of the run's leaves: `splits`, a list of n, and `files`, names in the folder.
+    """
+    cuts = run_folder.read_flags(run).get("thresholds", ",".join(map(str, DEFAULT_THRESHOLDS)))
+    index = {
+        "run": run,
+        "thresholds": [float(cut) for cut in cuts.split(",")],
+        "records": [dataclasses.asdict(record) for record in records],
+        "scores": [scores.get(record.image) for record in records],
+        "leaves": leaves,
+    }
+    files.write_json(Path(folder) / INDEX, index)
+
+
+def read_features(folder):
+    """Reads the folder of a finished extraction.
+
+    Returns:
+        `PooledFeatures`.
+
+    Raises:
+        InputError: if it isn't one.
+    """
+    index = _read_index(folder)
+    if index is None:
+        raise InputError(
+            f"--features={folder}: expected the {INDEX} of a finished scripts/extract_features.py"
+        )
+    return PooledFeatures(
+        run=index["run"],
+        thresholds=tuple(index["thresholds"]),
+        records=[Record(**record) for record in index["records"]],
+        scores=np.array([np.nan if score is None else score for score in index["scores"]]),
+        splits=np.array([leaf["splits"] for leaf in index["leaves"]]),
+        features=[[np.load(Path(folder) / name) for name in leaf["files"]] for leaf in index["leaves"]],
+    )
+
+
+def _read_index(folder):
+    path = Path(folder) / INDEX
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None

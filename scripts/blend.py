@@ -1,0 +1,64 @@
+"""Blends both eyes of a patient: small networks on the features of scripts/extract_features.py (P2).
+
+  python scripts/blend.py --flagfile=flags/blend.cfg --features=FEATURES
+
+Folds are those of the run. Prints, out of fold and with 95 % intervals over patients, the run's own score
+beside blends of one eye and of both and ridge regressions on the same features, and what each gains. Writes
+metrics.json, predictions.csv and confusion_matrix.png of the blend of both eyes, and its networks.
+--features given several times, for runs with the same folds, deals the networks over all of them. Where no
+patient has both eyes it says so and uses the one. Research use only: no output may guide the care of a
+patient.
+"""
+
+from absl import flags
+
+from dr_keras import cli_flags
+
+flags.DEFINE_multi_string(
+    "features", None, "Folder of extract_features.py; may be given again for other runs."
+)
+cli_flags.define_output_dir("metrics.json, predictions.csv, confusion_matrix.png and the networks")
+cli_flags.define_thresholds(" Default: those of the (first) run.")
+cli_flags.define_seed()
+cli_flags.define_batch_size(128)
+flags.DEFINE_integer("blends", 6, "Networks whose scores are averaged.", lower_bound=1)
+flags.DEFINE_integer("epochs", 100, "Of each network.", lower_bound=1)
+flags.DEFINE_float("learning_rate", 0.0005, "Of Adam, at the start.", lower_bound=0.0)
+cli_flags.numbers("learning_rate_drops", (60, 80, 90), "Epochs from which it is a tenth.", int, low=0)
+flags.DEFINE_float("balanced", 0.2, "Probability of a batch with classes equally likely.", 0.0, 1.0)
+flags.DEFINE_float("redrawn", 0.3, "Probability of a batch drawn uniformly, with replacement.", 0.0, 1.0)
+
+FLAGS = flags.FLAGS
+
+
+def main(argv):
+    cli_flags.refuse_arguments(argv)
+    if not FLAGS.features:
+        raise cli_flags.InputError("--features: expected a folder of scripts/extract_features.py")
+    cli_flags.require_tensorflow()
+    from dr_keras.evaluation import blending, report
+    from dr_keras.training import blend, pooled_features, run_folder
+
+    run_folder.check_report_dir(FLAGS.output_dir)
+    pooled = [pooled_features.read_features(folder) for folder in FLAGS.features]
+    pooled_features.check_together(pooled)
+    cli_flags.take_from_run(["thresholds"], {"thresholds": ",".join(map(str, pooled[0].thresholds))})
+    thresholds = cli_flags.parsed("thresholds")
+    config = blend.BlendConfig(
+        FLAGS.blends, FLAGS.epochs, FLAGS.batch_size, FLAGS.learning_rate,
+        cli_flags.parsed("learning_rate_drops", int), FLAGS.balanced, FLAGS.redrawn, FLAGS.seed,
+    )  # fmt: skip
+    rows = blending.score_blends(pooled, config, FLAGS.output_dir, cli_flags.progress)
+    figures = blending.compare_blends(pooled[0], rows, thresholds, FLAGS.seed)
+    for line in blending.lines(figures):
+        print(line)
+    scored = blending.as_scored(pooled[0], list(rows.values())[-1])
+    metrics = report.write_report(
+        FLAGS.output_dir, scored.images, scored.labels, scored.scores, thresholds, scored.patients,
+        FLAGS.seed, {"blending": figures},
+    )  # fmt: skip
+    print(f"{FLAGS.output_dir}: {list(figures)[-1]}: {report.summary(metrics)}")
+
+
+if __name__ == "__main__":
+    cli_flags.run(main)

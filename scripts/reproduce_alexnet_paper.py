@@ -1,0 +1,82 @@
+"""The transferred AlexNet's paper in one run: networks, figures 6 to 11, its numbers and ours, lesion check.
+
+  python scripts/reproduce_alexnet_paper.py --data_dir=FOLDER --output_dir=alexnet_paper
+
+Without --data_dir the photographs are synthetic. Writes index.html, results.json, every figure, and the run
+folders `regressor` and `classifier`, which the other scripts take as --model. Started again with the same
+flags it keeps the trained networks. With --folds, each photograph is judged by the network it was held out
+from; a trunk that saw none of them: `--trunk_weights=none --init_from=RUN` of `distil_alexnet.py --folds`.
+Research use only.
+"""
+
+from absl import flags
+
+from dr_keras import cli_flags
+
+cli_flags.define_data_flags()
+cli_flags.define_cache_dir()
+cli_flags.define_normalization()
+cli_flags.define_output_dir("index.html, results.json, figures, runs")
+cli_flags.define_seed()
+flags.DEFINE_string(
+    "trunk_weights",
+    cli_flags.ALEXNET_TRUNK,
+    "Weights of the frozen trunk, or none: random, or of --init_from.",
+)
+flags.DEFINE_string("init_from", None, "Run with a trunk for each fold.")
+flags.DEFINE_integer("folds", 0, "Cross-validation; 0: a tenth, or the dataset's test part, is held out.", 0)
+flags.DEFINE_integer("epochs", 200, "Of the two heads.", lower_bound=1)
+flags.DEFINE_float("threshold", 0.2, "Least drop of an abnormal patch, in the unit interval.")
+flags.DEFINE_integer("clusters", 20, "k of k-means.", lower_bound=2)
+flags.register_validator("folds", lambda value: value != 1, message="expected 0, or 2 and more")
+
+FLAGS = flags.FLAGS
+
+
+def main(argv):
+    cli_flags.refuse_arguments(argv)
+    cli_flags.check_data([256])
+    cli_flags.require_tensorflow()
+    from dr_keras.evaluation import alexnet_page, alexnet_paper, alexnet_runs, report
+    from dr_keras.training import build, devices, fit, interrupt
+
+    if FLAGS.trunk_weights != "none":
+        build.find_trunk("alexnet", FLAGS.trunk_weights)
+    recipe = alexnet_runs.Recipe(
+        FLAGS.trunk_weights,
+        FLAGS.init_from,
+        FLAGS.folds,
+        FLAGS.epochs,
+        FLAGS.seed,
+        devices.choose_precision("auto"),
+    )
+    data_flags = {name: FLAGS[name].value for name in cli_flags.DATA_FLAGS}
+    data_flags["normalization"] = ",".join(cli_flags.normalization()) or None
+    with interrupt.StopRequest() as stop:
+        hooks = fit.Hooks(
+            report=report.report_writer(seed=FLAGS.seed),
+            should_stop=stop,
+            progress=cli_flags.progress("features of the frozen trunk"),
+        )
+        try:
+            alexnet_runs.train(
+                recipe,
+                FLAGS.output_dir,
+                cli_flags.open_prepared,
+                data_flags,
+                devices.choose_strategy("auto"),
+                hooks,
+            )
+        except fit.Interrupted:
+            print(f"stopped; what is done is in {FLAGS.output_dir}. The same command goes on from there.")
+            raise SystemExit(130) from None
+    results = alexnet_paper.reproduce(
+        FLAGS.output_dir, FLAGS.data_dir, cli_flags.open_prepared, FLAGS.seed, FLAGS.threshold,
+        FLAGS.clusters, cli_flags.progress,
+    )  # fmt: skip
+    print("\n".join(alexnet_page.lines(results)))
+    print(f"{FLAGS.output_dir}/index.html: open it in any browser")
+
+
+if __name__ == "__main__":
+    cli_flags.run(main)

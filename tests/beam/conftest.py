@@ -1,0 +1,34 @@
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+
+from dr_keras.models.grader import build_grader
+
+SIZE = 32
+
+
+@pytest.fixture(scope="package")
+def run_dir(tmp_path_factory):
+    """A run whose network's score is 0.02 times the mean of the image."""
+    folder = tmp_path_factory.mktemp("run")
+    windows = keras.Input((SIZE, SIZE, 3))
+    dense = keras.layers.Dense(1, use_bias=False)
+    network = keras.Model(windows, dense(keras.layers.GlobalAveragePooling2D()(windows)))
+    dense.set_weights([np.full((3, 1), 0.02 / 3, "float32")])
+    build_grader(network, SIZE, np.zeros(3), np.ones(3)).save(folder / "model.keras")
+    (folder / "run.cfg").write_text("--thresholds=0.3,0.6,0.9,1.2\n")
+    return folder
+
+
+@pytest.fixture(scope="package")
+def photographs(tmp_path_factory, draw_photograph, write_odd_photographs):
+    """A folder of twelve photographs of different brightness in three grades, and odd files among them."""
+    folder = tmp_path_factory.mktemp("photographs")
+    for number in range(12):
+        path = folder / str(number % 3) / f"{number:02d}.png"
+        path.parent.mkdir(exist_ok=True)
+        image = draw_photograph(number) * (0.4 + number / 20)
+        Image.fromarray(image.astype(np.uint8)).save(path)
+    write_odd_photographs(folder / "2")
+    return folder
