@@ -34,7 +34,7 @@ flags.DEFINE_integer("stride", None, "occlusion: steps between windows, in cells
 flags.DEFINE_float(
     "scale",
     None,
-    "Grade units at which the colours end, both ways. Default: 4; occlusion: 1.",
+    "Grade units at which the colours end, both ways. Default: 12; occlusion: 1.",
     lower_bound=0.01,
 )
 flags.DEFINE_integer("max_side", 1024, "Longer side of the pictures, in pixels, at most.", lower_bound=64)

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 
 from dr_keras.explain import lettering
-from dr_keras.explain.overlay import color_bar, panels
+from dr_keras.explain.overlay import LIMITS, color_bar, panels
 from dr_keras.grades import GRADE_NAMES
 
 _SIDE = 220  # pixels of a tile's photograph and of its map
@@ -34,7 +34,7 @@ class ContactSheet:
         most: tiles of one grade that are kept; the heading tells of how many.
     """
 
-    def __init__(self, title, group, limit=4.0, most=24):
+    def __init__(self, title, group, limit=LIMITS["ram"], most=24):
         self._title, self._group, self._limit, self._most = title, group, limit, most
         self._tiles = {grade: [] for grade in range(len(GRADE_NAMES))}
         self._counts = dict.fromkeys(self._tiles, 0)

@@ -7,10 +7,11 @@ from dr_keras.explain import lettering
 from dr_keras.grades import DEFAULT_THRESHOLDS, GRADE_NAMES, score_to_grade
 
 # Grade units at which the colours end. The mean of a regression activation map is the score less a
-# bias, so its values are of the size of grades; hiding one window costs less than a grade.
-LIMITS = {"ram": 4.0, "gradcam": 4.0, "occlusion": 1.0}
+# bias, but lesions are small and a cell over one makes up for many others: one in twenty of the shipped
+# grader's lies beyond 13. Hiding one window costs less than a grade.
+LIMITS = {"ram": 12.0, "gradcam": 12.0, "occlusion": 1.0}
 TOP_SHARE = 0.02  # of the field of view
-TOP_LEAST = 0.125  # of the limit, half a grade of four: less is no reason to point somewhere
+TOP_LEAST = 0.125  # of the limit: less is no reason to point somewhere
 # Red against blue, which the colour-blind tell apart too.
 RAISES = np.array([240, 30, 10], "float32")
 LOWERS = np.array([10, 90, 255], "float32")
@@ -21,7 +22,7 @@ GREY = 110  # of a retina seen red-free, and of the colour bar at 0
 _MIN_SIDE = 512  # pixels; smaller photographs are enlarged, for the caption to fit
 
 
-def blend(image, heat, limit=4.0, inside=None):
+def blend(image, heat, limit=LIMITS["ram"], inside=None):
     """Lays a map's colours over a photograph and outlines its top regions.
 
     The photograph is shown red-free (its green channel in grey, where vessels and lesions stand out), so
@@ -47,7 +48,7 @@ def blend(image, heat, limit=4.0, inside=None):
     return blended
 
 
-def top_regions(heat, limit=4.0, inside=None):
+def top_regions(heat, limit=LIMITS["ram"], inside=None):
     """Finds the regions that raise the score most: the highest 2 % of the field of view.
 
     Values below an eighth of `limit` aren't among them, so that a map of next to nothing has none.
@@ -65,7 +66,9 @@ def top_regions(heat, limit=4.0, inside=None):
     return inside & (heat >= max(highest, TOP_LEAST * limit))
 
 
-def overlay(explanation, name="", label=None, limit=4.0, thresholds=DEFAULT_THRESHOLDS, with_original=True):
+def overlay(
+    explanation, name="", label=None, limit=LIMITS["ram"], thresholds=DEFAULT_THRESHOLDS, with_original=True
+):
     """Draws an explanation: the photograph, the map over it, the colour bar and a caption.
 
     Args:
@@ -90,7 +93,7 @@ def overlay(explanation, name="", label=None, limit=4.0, thresholds=DEFAULT_THRE
     return np.concatenate([picture, lettering.text_block(lines, picture.shape[1], size, size // 2)])
 
 
-def panels(explanation, limit=4.0, longer_side=None):
+def panels(explanation, limit=LIMITS["ram"], longer_side=None):
     """Returns the photograph and its blend, both uint8 (height, width, 3), at the given size or their own."""
     image, heat, inside = explanation.image, explanation.heat, explanation.field_of_view.mask()
     if longer_side:
@@ -114,7 +117,7 @@ def caption(explanation, label=None, thresholds=DEFAULT_THRESHOLDS):
     return text if label is None else f"{text}. True grade {label}, {GRADE_NAMES[label]}"
 
 
-def color_bar(height, size=14, limit=4.0):
+def color_bar(height, size=14, limit=LIMITS["ram"]):
     """Draws the scale: uint8 (height, width, 3), RGB; letters of `size` pixels."""
     shown, height = height, max(height, 8 * size)  # of a photograph lower than that it is cut off
     top, bottom = round(2.5 * size), height - size

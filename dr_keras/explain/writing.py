@@ -9,7 +9,7 @@ import numpy as np
 
 from dr_keras import files
 from dr_keras.explain.contact_sheet import ContactSheet
-from dr_keras.explain.overlay import overlay
+from dr_keras.explain.overlay import LIMITS, overlay
 from dr_keras.grades import DEFAULT_THRESHOLDS, score_to_grade
 
 TABLE = "maps.csv"
@@ -31,7 +31,7 @@ SHEETS = {
 
 
 def write_explanations(
-    output_dir, results, names, model_names, labels=None, limit=4.0, thresholds=DEFAULT_THRESHOLDS
+    output_dir, results, names, model_names, labels=None, limit=LIMITS["ram"], thresholds=DEFAULT_THRESHOLDS
 ):
     """Writes of each photograph `NAME.png` (see `overlay`) and `NAME.npz` (see `save_map`); then the rest.
 

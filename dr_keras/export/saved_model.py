@@ -8,7 +8,7 @@
   can't be read or isn't gradable.
 - `explain`, of networks that end in global average pooling: also `map` float32 (batch, rows, columns),
   signed, grade units (mean over the networks, NaN where it can't be read) and `overlay_png_bytes` string
-  (batch,): the map over the photograph, longer side at most 512 px, limits +-4; "" where it can't be read.
+  (batch,): the map over the photograph, longer side at most 512 px, limits +-12; "" where it can't be read.
 - `occlude`: as `explain`, of any network, with the occlusion test's map, 8 x 8 windows; limits +-1. It costs
   as much as 65 photographs.
 - `pixels`: `image` float32 (batch, size, size, 3), prepared, RGB, 0-255 -> `score`, `grade` and `referable`.

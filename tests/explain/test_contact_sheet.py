@@ -17,7 +17,7 @@ def test_tiles_stand_by_grade_and_score():
 
 
 def test_each_tile_has_the_photograph_and_its_map():
-    sheet = ContactSheet("Title", "Predicted grade")
+    sheet = ContactSheet("Title", "Predicted grade", limit=4.0)
     sheet.add(explanation(heat=np.full((120, 200), -4.0, "float32")), "eye", 2)
     page = sheet.draw().astype(int)
     photograph = np.argwhere((page == (200, 110, 40)).all(axis=-1))

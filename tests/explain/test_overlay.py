@@ -100,7 +100,7 @@ def test_overlay_keeps_the_photograph_and_lays_the_map_at_its_place():
     heat = np.zeros((600, 800), "float32")
     heat[100:140, 500:560] = 4.0
     made = explanation(600, 800, heat)
-    picture = overlay(made, "eye.jpg")
+    picture = overlay(made, "eye.jpg", limit=4.0)
     np.testing.assert_array_equal(picture[:600, :800], made.image)
     left = 800 + 8
     inner = picture[106:134, left + 506 : left + 554].astype(int)
