@@ -75,6 +75,12 @@ def normalization():
     return tuple(step for step in NORMALIZATION if step in (flags.FLAGS.normalization or ()))
 
 
+def define_folds(what):
+    """--folds."""
+    flags.DEFINE_integer("folds", 0, what, lower_bound=0)
+    flags.register_validator("folds", lambda value: value != 1, message="expected 0, or 2 and more")
+
+
 def define_model_flag(shipped=False):
     """--model, to read; `shipped`: it may be left out for the grader that comes with the project."""
     remark = " Default: savedmodels/dr_grader." if shipped else ""

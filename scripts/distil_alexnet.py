@@ -18,7 +18,7 @@ cli_flags.define_cache_dir()
 cli_flags.define_output_dir("alexnet_trunk.weights.h5 and distillation.json, or a run folder of --folds")
 cli_flags.define_batch_size()
 cli_flags.define_seed()
-flags.DEFINE_integer("folds", 0, "Trunks for a cross-validation by patient; 0: one trunk.", lower_bound=0)
+cli_flags.define_folds("Trunks for a cross-validation by patient; 0: one trunk.")
 flags.DEFINE_float("validation_fraction", 0.1, "Share left to measure by, as in train.py.", 0.01, 0.5)
 flags.DEFINE_integer("epochs", 20, "Passes over the photographs.", lower_bound=1)
 flags.DEFINE_integer(
@@ -28,7 +28,6 @@ flags.DEFINE_float("learning_rate", 0.001, "Of Adam, at the start.", lower_bound
 flags.DEFINE_enum(
     "precision", "auto", ("auto", "float32", "mixed_bfloat16"), "auto: bfloat16 where the device has it."
 )
-flags.register_validator("folds", lambda value: value != 1, message="expected 0, or 2 and more")
 
 FLAGS = flags.FLAGS
 

@@ -26,22 +26,15 @@ FLAGS = flags.FLAGS
 def main(argv):
     from dr_keras.data.layouts import photograph_files
     from dr_keras.export import exported
-    from dr_keras.training import run_folder
 
     if len(argv) < 2:
         raise cli_flags.InputError("expected photographs, or folders of them, after the flags")
     paths = photograph_files.list_photographs(argv[1:])
-    of_export = exported.is_exported(FLAGS.model)
-    if of_export:
-        cuts = exported.read_metadata(FLAGS.model)["thresholds"]
-        cli_flags.take_from_run(["thresholds"], {"thresholds": ",".join(map(str, cuts))})
-    else:
-        run_folder.find_models(FLAGS.model)
-        cli_flags.take_from_run(["thresholds"], run_folder.read_flags(FLAGS.model))
+    cli_flags.take_from_run(["thresholds"], exported.read_flags(FLAGS.model))
     cli_flags.require_tensorflow()
     from dr_keras.evaluation import grading, predictions
 
-    if of_export:
+    if exported.is_exported(FLAGS.model):
         results = exported.score_files(FLAGS.model, paths, FLAGS.batch_size)
     else:
         model = grading.GradingModel(FLAGS.model)

@@ -24,11 +24,10 @@ flags.DEFINE_string(
     "Weights of the frozen trunk, or none: random, or of --init_from.",
 )
 flags.DEFINE_string("init_from", None, "Run with a trunk for each fold.")
-flags.DEFINE_integer("folds", 0, "Cross-validation; 0: a tenth, or the dataset's test part, is held out.", 0)
+cli_flags.define_folds("Cross-validation; 0: a tenth, or the dataset's test part, is held out.")
 flags.DEFINE_integer("epochs", 200, "Of the two heads.", lower_bound=1)
 flags.DEFINE_float("threshold", 0.2, "Least drop of an abnormal patch, in the unit interval.")
 flags.DEFINE_integer("clusters", 20, "k of k-means.", lower_bound=2)
-flags.register_validator("folds", lambda value: value != 1, message="expected 0, or 2 and more")
 
 FLAGS = flags.FLAGS
 

@@ -40,15 +40,9 @@ FLAGS = flags.FLAGS
 
 def main(argv):
     from dr_keras.export import exported
-    from dr_keras.training import run_folder
 
     cli_flags.require_packages("beam", "apache_beam")
-    if exported.is_exported(FLAGS.model):
-        cuts = exported.read_metadata(FLAGS.model)["thresholds"]
-        cli_flags.take_from_run(["thresholds"], {"thresholds": ",".join(map(str, cuts))})
-    else:
-        run_folder.find_models(FLAGS.model)
-        cli_flags.take_from_run(["thresholds"], run_folder.read_flags(FLAGS.model))
+    cli_flags.take_from_run(["thresholds"], exported.read_flags(FLAGS.model))
     cli_flags.require_tensorflow()
     from dr_keras.beam import engine, screening
     from dr_keras.beam.photographs import find_photographs

@@ -83,7 +83,7 @@ flags.DEFINE_float("resample_decay", 0.975, "Per epoch, from balanced classes to
 cli_flags.numbers(
     "final_weights", (1, 2, 2, 2, 2), "Class weights that resampling ends with.", length=5, low=0.001
 )
-flags.DEFINE_integer("folds", 0, "Cross-validation by patient; 0: one training.", lower_bound=0)
+cli_flags.define_folds("Cross-validation by patient; 0: one training.")
 flags.DEFINE_float(
     "validation_fraction", 0.1, "Share set aside to choose the best epoch by; ridge needs none, 0.", 0.0, 0.5
 )
@@ -99,7 +99,6 @@ flags.DEFINE_enum(
     "precision", "auto", ("auto", "float32", "mixed_bfloat16"), "auto: bfloat16 where the device has it."
 )
 
-flags.register_validator("folds", lambda value: value != 1, message="expected 0, or 2 and more")
 flags.register_validator(
     "caps",
     lambda value: value is None or (len(value) == 5 and all(cap.isdigit() for cap in value)),

@@ -108,7 +108,7 @@ def _patches(output_dir, every, threshold, clusters, seed, progress):
     found = {"threshold": threshold, "patches": len(search.patches), "summary": search.summary()}
     if len(search.patches) < 2 * clusters:
         lower = share_threshold(search.drops)
-        search = patch_search.search(every, lower, progress=progress)
+        search = search.above(lower)
         found |= {"used_threshold": lower, "used_patches": len(search.patches)}
         found["summary"] += f"; above {lower:.3g}: {search.summary()}"
         threshold = lower

@@ -16,7 +16,7 @@ class PatchSearch:
         judged: the photographs that were searched.
         patches: list of `patches.Patch`.
         scores: float64 (n,) of the photographs; `drops`: float32 (n, rows, columns), in the unit interval.
-        layer: of the cells.
+        layer, window: of the cells, and the windows' side in them.
         advice: a remark on the threshold, or "".
     """
 
@@ -25,7 +25,14 @@ class PatchSearch:
     scores: np.ndarray
     drops: np.ndarray
     layer: str
+    window: int
     advice: str
+
+    def above(self, threshold):
+        """The same search with another threshold, windows that overlap kept apart."""
+        found = patches.select(self.drops, threshold, self.window)
+        advice = patches.advice(self.drops, threshold)
+        return dataclasses.replace(self, patches=found, advice=advice)
 
     def write(self, output_dir):
         """Writes the patches and their table; see `patches.write_patches`. Returns the table's path."""
@@ -60,4 +67,4 @@ def search(judged, threshold=0.2, window=2, layer="pool5", merge=False, batch_si
         batch_size, progress,
     )  # fmt: skip
     found = patches.select(drops, threshold, window, merge)
-    return PatchSearch(judged, found, scores, drops, layer, patches.advice(drops, threshold))
+    return PatchSearch(judged, found, scores, drops, layer, window, patches.advice(drops, threshold))

@@ -9,6 +9,7 @@ from dr_keras.data.decoding import read_bytes
 from dr_keras.data.parallel import batches_ahead
 from dr_keras.errors import InputError
 from dr_keras.evaluation.predictions import Graded
+from dr_keras.training import run_folder
 
 EXTRA, METADATA = "assets.extra", "dr_keras.json"
 
@@ -62,6 +63,18 @@ def read_metadata(path):
         return json.loads(beside.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         raise InputError(f"{beside}: expected the model's metadata, as scripts/export.py writes it") from None
+
+
+def read_flags(path):
+    """Reads what `--model` brings of a script's flags: a run's `run.cfg`, or an exported model's thresholds.
+
+    Raises:
+        InputError: if there is no such model.
+    """
+    if is_exported(path):
+        return {"thresholds": ",".join(map(str, read_metadata(path)["thresholds"]))}
+    run_folder.find_models(path)
+    return run_folder.read_flags(path)
 
 
 def score_files(path, files, batch_size=32):

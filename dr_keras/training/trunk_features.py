@@ -14,6 +14,7 @@ import tensorflow as tf
 from dr_keras.data.pipeline import evaluation_batches
 from dr_keras.errors import InputError
 from dr_keras.files import atomic_path
+from dr_keras.models.grader import network_and_front
 from dr_keras.training.fit import Interrupted
 
 ORIENTATIONS = 8
@@ -123,13 +124,13 @@ def oriented(images, number):
 
 
 def _orientations_step(grader, trunk, orientations):
-    window, standardize = grader.get_layer("window"), grader.get_layer("standardize")
+    _, front = network_and_front(grader)
 
     @tf.function(input_signature=[tf.TensorSpec((None, *grader.input_shape[1:]), tf.uint8)])
     def step(images):
         images = tf.cast(images, tf.float32)
         turned = [oriented(images, number) for number in orientations]
-        parts = [tf.cast(trunk(standardize(window(each)), training=False), tf.float16) for each in turned]
+        parts = [tf.cast(trunk(front(each), training=False), tf.float16) for each in turned]
         return tf.stack(parts, axis=1)
 
     return step.get_concrete_function()
