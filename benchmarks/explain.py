@@ -125,7 +125,8 @@ def measure_alexnet(setting):
     explained = Explained("alexnet", 256, setting.precision, 1)
     others = {
         "one forward pass": (timed(explained.plain), "of one pass", round(1 / 1.5, 2)),
-        "36 whole passes": (timed(explained.passes(36)), "to whole passes", 20),
+        "36 whole passes": (timed(explained.passes(36, 1)), "to whole passes", 20),
+        "36 whole passes, in batches": (timed(explained.passes(36)), "to whole passes", None),
     }
     if importlib.util.find_spec("tf_explain"):
         others["tf-explain, 36 squares"] = timed(explained.tf_explain(36)), "to tf-explain", None

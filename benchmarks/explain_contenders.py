@@ -78,14 +78,14 @@ class Explained:
 
         return hide
 
-    def passes(self, count):
-        """Function of a number of times to score so many images."""
+    def passes(self, count, batch=_MAPS_IN_BATCHES):
+        """Function of a number of times to score so many images, in batches."""
         images = np.resize(self._images, (count, *self._images.shape[1:]))
 
         def score(times):
             for _ in range(times):
-                for start in range(0, count, _MAPS_IN_BATCHES):
-                    self._score(images[start : start + _MAPS_IN_BATCHES]).numpy()
+                for start in range(0, count, batch):
+                    self._score(images[start : start + batch]).numpy()
 
         return score
 

@@ -1,11 +1,13 @@
 """Compares every export of a model with the model itself, on the same photographs, and prints one table.
 
-  pip install -e '.[cpu,tflite]' && python benchmarks/export.py --model=RUN --data_dir=FOLDER
+  pip install -e '.[cpu,serve,tflite]' && python benchmarks/export.py --model=RUN --data_dir=FOLDER
 
-Differences and agreement are against Keras, in the run's own precision. The SavedModel is judged by
-its `image_bytes` signature, from the photographs' files; its times are those of `pixels`, as the others'.
+Differences and agreement are against Keras, in the run's own precision. SavedModel and server are given
+the photographs' files. Times of the server have decoding and preparation of the file in them, too; the
+others' are of prepared photographs.
 """
 
+import json
 import tempfile
 import time
 from pathlib import Path
@@ -24,6 +26,7 @@ flags.DEFINE_integer("calibration_images", 60, "Others, for int8's ranges.", low
 flags.DEFINE_integer("runs", 30, "Calls that each latency is taken over.", lower_bound=3)
 
 FLAGS = flags.FLAGS
+BATCH = 32
 _ROW = "{name:<22}{size:>8}{max:>11}{mean:>11}{agreement:>9}{kappa:>8}{p50:>9}{p99:>9}{rate:>11}"
 _HEADS = {
     "name": "export", "size": "MB", "max": "max diff.", "mean": "mean diff.", "agreement": "same, %",
@@ -33,15 +36,21 @@ _HEADS = {
 
 def main(argv):
     cli_flags.refuse_arguments(argv)
+    if not FLAGS.data_dir:
+        raise cli_flags.InputError("--data_dir: expected a folder of graded photographs")
     cli_flags.check_data()
     cli_flags.require_tensorflow()
     cli_flags.require_packages("tflite", "ai_edge_litert")
+    cli_flags.require_packages("serve", "fastapi", "uvicorn")
     import timing
 
     from dr_keras import files
     from dr_keras.evaluation.grading import GradingModel
-    from dr_keras.export import check
+    from dr_keras.export import check, exported
+    from dr_keras.grades import DEFAULT_THRESHOLDS
 
+    named = exported.read_flags(FLAGS.model).get("thresholds")
+    thresholds = [float(cut) for cut in named.split(",")] if named else DEFAULT_THRESHOLDS
     model = GradingModel(FLAGS.model)
     prepared = cli_flags.open_prepared(model.image_size)
     chosen = np.random.default_rng(0).permutation(np.flatnonzero(prepared.grades >= 0))
@@ -51,11 +60,11 @@ def main(argv):
     print(", ".join(f"{name} {value}" for name, value in timing.machine().items()))
     print(_ROW.format(**_HEADS))
     with tempfile.TemporaryDirectory() as folder:
-        for name, size, score, scores in contenders(model, images, paths, prepared.read(calibrating), folder):
+        for name, size, call, scores in contenders(model, images, paths, prepared.read(calibrating), folder):
             reference = scores if reference is None else reference
             grades = prepared.grades[compared]
             row = {"name": name, "megabytes": size / 1e6}
-            row |= check.compare(scores, reference, grades, (0.5, 1.5, 2.5, 3.5)) | speed(score, images)
+            row |= check.compare(scores, reference, grades, thresholds) | speed(call)
             rows.append(row)
             print_row(row)
     if FLAGS.output:
@@ -63,7 +72,9 @@ def main(argv):
 
 
 def contenders(model, images, paths, representative, folder):
-    """Yields (name, bytes, function of prepared images, scores of the photographs), Keras first."""
+    """Yields (name, bytes, function that scores so many photographs, their scores), Keras first."""
+    from served import connect, request_body, running
+
     from dr_keras.export import exported, tflite
     from dr_keras.export.saved_model import export_saved_model, load_saved_model
 
@@ -72,31 +83,50 @@ def contenders(model, images, paths, representative, folder):
     def keras_score(batch):
         return np.mean([step(batch).numpy() for step in steps], axis=0)
 
+    def of_images(score):
+        return lambda count: score(images[np.arange(count) % len(images)])
+
     size = sum(path.stat().st_size for path in model.paths)
-    yield "Keras", size, keras_score, keras_score(images)
+    scores = [keras_score(images[start : start + 32]) for start in range(0, len(images), 32)]
+    yield "Keras", size, of_images(keras_score), np.concatenate(scores)
     version = export_saved_model(model.graders, Path(folder) / "model")
     loaded = load_saved_model(version)
     scores = np.array([graded.score for graded in exported.score_files(version, paths)])
     size = sum(file.stat().st_size for file in Path(version).rglob("*") if file.is_file())
-    yield "SavedModel", size, lambda batch: loaded.grade_pixels(batch)["score"], scores
+    yield "SavedModel", size, of_images(lambda batch: loaded.grade_pixels(batch)["score"]), scores
+    with running(Path(version).parent) as server:
+        _, ask = connect(server.address)
+        scores = [score for path in paths for score in served_scores(ask, request_body([read(path)]))]
+        bodies = {count: request_body([read(path) for path in paths[:count]]) for count in (1, BATCH)}
+        yield "server, over HTTP", size, lambda count: served_scores(ask, bodies[count]), np.array(scores)
     for quantize in tflite.QUANTIZATIONS:
         content = tflite.convert(model.graders, quantize, representative)
         lite = tflite.TFLiteModel(content)
-        yield f"TFLite, {quantize}", len(content), lite, np.asarray(lite(images))
+        yield f"TFLite, {quantize}", len(content), of_images(lite), np.asarray(lite(images))
 
 
-def speed(score, images):
+def read(path):
+    """A photograph's file."""
+    return Path(path).read_bytes()
+
+
+def served_scores(ask, body):
+    """Scores of the photographs in a request."""
+    return [row["score"] for row in json.loads(ask(body)[1])["predictions"]]
+
+
+def speed(call):
     """Milliseconds for one image, and images/s of a batch of 32."""
-    batch, seconds = np.resize(images, (32, *images.shape[1:])), []
-    score(images[:1])
+    call(1)
+    seconds = []
     for _ in range(FLAGS.runs):
         start = time.perf_counter()
-        score(images[:1])
+        call(1)
         seconds.append(time.perf_counter() - start)
-    score(batch)
+    call(BATCH)
     start = time.perf_counter()
-    score(batch)
-    rate = len(batch) / (time.perf_counter() - start)
+    call(BATCH)
+    rate = BATCH / (time.perf_counter() - start)
     p50, p99 = 1000 * np.quantile(seconds, (0.5, 0.99))
     return {"p50_ms": float(p50), "p99_ms": float(p99), "images_per_second": rate}
 

@@ -10,17 +10,11 @@ at a time leaves idle, unless it makes a photograph cheaper. The photographs are
 after the flags. Caller and server share the machine.
 """
 
-import base64
 import collections
 import concurrent.futures
-import contextlib
 import http.client
-import json
 import os
-import subprocess
-import sys
 import time
-import urllib.parse
 from pathlib import Path
 
 from absl import flags
@@ -36,7 +30,6 @@ flags.DEFINE_integer("image_side", 1024, "Longer side of synthetic photographs, 
 cli_flags.define_output("the figures as JSON", required=False)
 
 FLAGS = flags.FLAGS
-_SERVE = Path(__file__).resolve().parents[1] / "scripts" / "serve.py"
 _ROW = (
     "{name:<34} {answers:>8} {errors:>7} {busy:>6} {rate:>9.1f} {p50:>8.0f} {p95:>8.0f} {p99:>8.0f} "
     "{cores:>7.2f} {cpu:>7.0f} {memory:>8.0f}"
@@ -45,10 +38,11 @@ _ROW = (
 
 def main(argv):
     import timing
+    from served import request_body, running
 
     from dr_keras import files
 
-    bodies = [request_body(data) for data in photographs(argv[1:])]
+    bodies = [request_body([data], FLAGS.signature) for data in photographs(argv[1:])]
     callers, rows = [int(count) for count in FLAGS.concurrency], []
     print(", ".join(f"{name} {value}" for name, value in timing.machine().items()))
     print(_ROW.replace(".1f", "").replace(".2f", "").replace(".0f", "").format(
@@ -63,11 +57,11 @@ def main(argv):
             print(f"  statuses: {rows[-1]['statuses']} (0: no answer)")
         return rows[-1]
 
-    with running() as server:
+    with running(FLAGS.model) as server:
         rates = [measure(f"{count} at once", server, count)["rate"] for count in callers]
         measure(f"flood of {FLAGS.flood}", server, FLAGS.flood)
         measure("1 at once, after it", server, 1)
-    with running("--max_batch=1", "--max_wait_ms=0") as server:
+    with running(FLAGS.model, "--max_batch=1", "--max_wait_ms=0") as server:
         alone = measure(f"{callers[-1]} at once, batches of one", server, callers[-1])
     ratios = {"one caller": rates[-1] / rates[0], "batches of one": rates[-1] / alone["rate"]}
     told = ", ".join(f"{ratio:.2f} times {name}" for name, ratio in ratios.items())
@@ -88,28 +82,6 @@ def photographs(paths):
 
     drawn = (draw_fundus(seed, seed % 5, FLAGS.image_side).image for seed in range(8))
     return [cv2.imencode(".jpg", image[..., ::-1])[1].tobytes() for image in drawn]
-
-
-def request_body(data):
-    photograph = {"b64": base64.b64encode(data).decode()}
-    content = {"signature_name": FLAGS.signature, "instances": [photograph]}
-    return json.dumps(content).encode()
-
-
-@contextlib.contextmanager
-def running(*options):
-    """Runs serve.py; yields its process, whose `address` is (host, port, path)."""
-    command = [sys.executable, str(_SERVE), f"--model={FLAGS.model}", "--name=measured", "--port=0", *options]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
-        try:
-            line = process.stdout.readline()
-            if not line.startswith("page: "):
-                raise cli_flags.InputError(f"--model={FLAGS.model}: serve.py didn't start; run it by hand")
-            where = urllib.parse.urlsplit(line.split()[1].rstrip(","))
-            process.address = where.hostname, where.port, "/v1/models/measured:predict"
-            yield process
-        finally:
-            process.terminate()
 
 
 def load(server, bodies, count):
@@ -149,16 +121,15 @@ def cpu_seconds(process):
 
 def call_until(end, address, bodies, first):
     """One caller: list of (status, seconds), status 0 where no answer came."""
-    host, port, path = address
-    connection, seen = http.client.HTTPConnection(host, port, timeout=120), []
+    from served import connect
+
+    (connection, ask), seen = connect(address), []
     while time.perf_counter() < end:
         start = time.perf_counter()
         try:
-            connection.request("POST", path, bodies[(first + len(seen)) % len(bodies)])
-            answer = connection.getresponse()
-            answer.read()
-            seen.append((answer.status, time.perf_counter() - start))
-            if answer.status == 503:
+            status, _ = ask(bodies[(first + len(seen)) % len(bodies)])
+            seen.append((status, time.perf_counter() - start))
+            if status == 503:
                 time.sleep(0.2)  # far less than it asks for
         except (OSError, http.client.HTTPException):
             seen.append((0, time.perf_counter() - start))
