@@ -87,9 +87,7 @@ class Functions:
         size = (None, self._size, self._size, 3)
         pixels = tf.TensorSpec(size, tf.float32, name="image")
         photographs = tf.TensorSpec((None,), tf.string, name="image_bytes")
-        archive = keras.export.ExportArchive()
-        for grader in self._graders:
-            archive.track(grader)
+        archive = keras.export.ExportArchive()  # what it is told to track it would write a second time
         for name, function in self.signatures.items():
             archive.add_endpoint(name, function, [pixels if name == "pixels" else photographs])
         archive.write_out(folder, verbose=False)

@@ -56,8 +56,6 @@ def _convert(graders, quantize, images=None, shift=0.0):
 
     with tempfile.TemporaryDirectory() as folder:
         archive = keras.export.ExportArchive()
-        for grader in graders:
-            archive.track(grader)
         archive.add_endpoint("pixels", score, signature)
         archive.write_out(folder, verbose=False)
         converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=["pixels"])
