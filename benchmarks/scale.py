@@ -22,7 +22,7 @@ from dr_keras import cli_flags
 
 SCRIPTS = Path(__file__).resolve().parents[1] / "scripts"
 PROCESSES = (1, 2)
-SIDE = 1024  # pixels, of a photograph
+SIDE = 512  # pixels, of a photograph
 SIZE = 256
 
 

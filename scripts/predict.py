@@ -2,7 +2,7 @@
 
   python scripts/predict.py --model=RUN --output=grades.csv IMAGE_OR_FOLDER ...
 
-`--model` also takes what scripts/export.py made: a .tflite file, or the folder of a SavedModel.
+`--model` also takes what scripts/export.py made: a .tflite or .onnx file, or the folder of a SavedModel.
 
 Folders are searched for photographs, subfolders too. A file that can't be read has a row with the error.
 `gradable` is 0 for a photograph too bad to be graded, with the reason (no visible retina, too dark, too

@@ -1,4 +1,4 @@
-"""What `--model` names besides a run: a SavedModel or a TFLite model. Nothing heavy is imported to tell."""
+"""What `--model` names besides a run: an exported model. Nothing heavy is imported to tell."""
 
 import functools
 import json
@@ -12,6 +12,7 @@ from dr_keras.evaluation.predictions import Graded
 from dr_keras.training import run_folder
 
 EXTRA, METADATA = "assets.extra", "dr_keras.json"
+_FILES = (".tflite", ".onnx")
 
 
 def find_version(path):
@@ -38,9 +39,9 @@ def versions(folder):
 
 
 def is_exported(path):
-    """Whether `--model` names an exported model: a .tflite file, a SavedModel or a folder of its versions."""
+    """Whether `--model` names a .tflite or .onnx file, a SavedModel or a folder of its versions."""
     path = Path(path)
-    if path.suffix == ".tflite":
+    if path.suffix in _FILES:
         return True
     folders = [path, *(path / str(version) for version in versions(path))]
     return any((folder / "saved_model.pb").is_file() for folder in folders)
@@ -53,10 +54,10 @@ def read_metadata(path):
         InputError: if it is missing or damaged, or there is no such model.
     """
     path = Path(path)
-    if path.suffix == ".tflite":
+    if path.suffix in _FILES:
         beside = path.with_suffix(".json")
         if not path.is_file():
-            raise InputError(f"{path}: no such model; expected a .tflite file made by scripts/export.py")
+            raise InputError(f"{path}: no such model; expected a file made by scripts/export.py")
     else:
         beside = find_version(path) / EXTRA / METADATA
     try:
@@ -81,7 +82,7 @@ def score_files(path, files, batch_size=32):
     """Scores photographs by an exported model, as `grading.score_files` does by a run.
 
     Args:
-        path: of a .tflite file, a SavedModel or a folder of its versions.
+        path: of a .tflite or .onnx file, a SavedModel or a folder of its versions.
         files: photographs. A SavedModel reads JPEG and PNG, without EXIF orientation.
         batch_size: photographs in a batch.
 
@@ -105,6 +106,10 @@ def open_scorer(path):
         from dr_keras.export.tflite import TFLiteModel
 
         return functools.partial(grading.score_files, TFLiteModel(path))
+    if Path(path).suffix == ".onnx":
+        from dr_keras.export.onnx import ONNXModel
+
+        return functools.partial(grading.score_files, ONNXModel(path))
     from dr_keras.export.saved_model import load_saved_model
 
     return functools.partial(_score_by_saved_model, load_saved_model(path))

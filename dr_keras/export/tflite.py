@@ -5,18 +5,14 @@ size, size, 3), RGB, 0-255, and returns `score`, float32 (1,), in grade units, t
 """
 
 import tempfile
-from pathlib import Path
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from dr_keras import files
 from dr_keras.errors import InputError
 from dr_keras.export import check
 from dr_keras.export.float32 import rebuild_float32
-from dr_keras.export.metadata import describe
-from dr_keras.grades import DEFAULT_THRESHOLDS
 from dr_keras.models.grader import network_of
 from dr_keras.training.inference import scoring_step
 
@@ -81,69 +77,17 @@ def _selectively_quantized(converter, graders):
     return debugger.get_nondebug_quantized_model()
 
 
-def export_tflite(
-    model,
-    prepared,
-    path,
-    quantize="none",
-    thresholds=DEFAULT_THRESHOLDS,
-    calibration_images=100,
-    check_images=200,
-    min_agreement=0.9,
-    seed=0,
-):
-    """Converts a model, compares it with Keras on photographs, and writes it if it grades alike.
+def export_tflite(model, prepared, path, quantize="none", **options):
+    """Writes a model as `path`, ending in .tflite, if it grades as Keras does.
 
     Args:
-        model: `GradingModel`; all its networks are built in.
-        prepared: `PreparedDataset` with graded photographs, of the model's image size.
-        path: of the file, ending in .tflite.
+        model, prepared, path, options: see `check.export_checked`.
         quantize: see `convert`.
-        thresholds: four cuts from score to grade.
-        calibration_images: for int8, how many photographs the ranges are taken from, others than those
-            compared on where there are enough.
-        check_images: how many photographs to compare on.
-        min_agreement: least share of them that must have the same grade.
-        seed: of which photographs are taken.
 
     Returns:
         What was found, in one line.
-
-    Raises:
-        InputError: if the agreement is lower (nothing is written), or no photograph has a grade.
     """
-    graded = np.flatnonzero(prepared.grades >= 0)
-    if not len(graded):
-        raise InputError(f"{prepared.root or prepared.folder}: no photograph has a grade to compare with")
-    graded = np.random.default_rng(seed).permutation(graded)
-    compared, calibrating = graded[:check_images], graded[-calibration_images:]
-    content = convert(model.graders, quantize, prepared.read(calibrating))
-    lite = TFLiteModel(content)
-    images = prepared.read(compared)
-    reference = np.mean([step(images).numpy() for step in model.scoring_steps()], axis=0)
-    checked = check.compare(lite(images).numpy(), reference, prepared.grades[compared], thresholds)
-    check.require_agreement(checked, min_agreement)
-    write(path, content, model.graders, quantize, thresholds, checked)
-    milliseconds = 1000 * check.latency(lite, images[:1])
-    return f"{len(content) / 1e6:.1f} MB, {milliseconds:.1f} ms a photograph; {check.describe(checked)}"
-
-
-def write(path, content, graders, quantize, thresholds=DEFAULT_THRESHOLDS, checked=None):
-    """Writes a converted model and its metadata, `NAME.json`, each atomically.
-
-    Args:
-        path: ends in .tflite.
-        content: from `convert`.
-        graders: what it was converted from.
-        quantize: how.
-        thresholds: four cuts from score to grade.
-        checked: dict of what a check found, kept beside.
-    """
-    path = Path(path)
-    described = describe(graders, thresholds, path.stem) | {"quantize": quantize, "checked": checked or {}}
-    files.write_json(path.with_suffix(".json"), described)
-    with files.atomic_path(path) as temporary:
-        temporary.write_bytes(content)
+    return check.export_checked(convert, TFLiteModel, model, prepared, path, quantize, **options)
 
 
 class TFLiteModel:

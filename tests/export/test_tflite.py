@@ -31,7 +31,9 @@ def run(make_grader, tmp_path_factory):
 def test_scores_are_those_of_keras(run, tmp_path, quantize, tolerance):
     model, prepared = run
     path = tmp_path / "model.tflite"
-    report = tflite.export_tflite(model, prepared, path, quantize, THRESHOLDS, min_agreement=0)
+    report = tflite.export_tflite(
+        model, prepared, path, quantize, thresholds=THRESHOLDS, min_agreement=0
+    )
     assert "12 photographs" in report
     images = prepared.read(np.arange(12))
     expected = model.scoring_steps()[0](images).numpy()
@@ -40,6 +42,16 @@ def test_scores_are_those_of_keras(run, tmp_path, quantize, tolerance):
     described = json.loads(path.with_suffix(".json").read_text())
     assert described == exported.read_metadata(path)
     assert described["quantize"] == quantize and described["thresholds"] == list(THRESHOLDS)
+
+
+def test_int8_is_small_and_takes_the_mean_shift_back(run):
+    model, prepared = run
+    images = prepared.read(np.arange(12))
+    expected = model.scoring_steps()[0](images).numpy()
+    content, whole = tflite.convert(model.graders, "int8", images), tflite.convert(model.graders)
+    scores = tflite.TFLiteModel(content)(images).numpy()
+    assert len(content) < 0.6 * len(whole)  # a tiny network's graph is half of its file
+    assert abs(np.mean(scores - expected)) < 0.005 and np.corrcoef(scores, expected)[0, 1] > 0.99
 
 
 def test_nothing_is_written_below_the_agreement_asked_for(run, tmp_path):

@@ -1,0 +1,37 @@
+"""ONNX models, run by ONNX Runtime, against the Keras networks that they were made of."""
+
+import numpy as np
+import pytest
+from prepared_folders import noise_images, write_prepared
+
+from dr_keras.errors import InputError
+from dr_keras.evaluation.grading import GradingModel
+from dr_keras.export import exported, onnx
+
+pytest.importorskip("onnxruntime", reason="ONNX isn't installed (extra onnx)")
+pytest.importorskip("tf2onnx", reason="ONNX isn't installed (extra onnx)")
+THRESHOLDS = (0.4, 1.5, 2.5, 3.5)
+
+
+def test_scores_of_two_networks_are_those_of_keras(make_grader, tmp_path):
+    images, reference = noise_images(6, 128), 0
+    prepared = write_prepared(tmp_path / "prepared", images, [0, 1, 2, 3, 4, 0])
+    for fold in (0, 1):
+        (tmp_path / f"run/fold_{fold}").mkdir(parents=True)
+        make_grader(fold).save(tmp_path / f"run/fold_{fold}/model.keras")
+    model, path = GradingModel(tmp_path / "run"), tmp_path / "model.onnx"
+    report = onnx.export_onnx(model, prepared, path, thresholds=THRESHOLDS)
+    assert "6 photographs" in report and "same grade 100.0 %" in report
+    reference = np.mean([step(images).numpy() for step in model.scoring_steps()], axis=0)
+    assert np.ptp(reference) > 0.5
+    lite = onnx.ONNXModel(path)
+    assert lite.image_size == 128
+    for some in (slice(0, 6), slice(2, 3)):
+        np.testing.assert_allclose(lite(images[some]), reference[some], atol=1e-4)
+    described = exported.read_metadata(path)
+    assert described["networks"] == 2 and described["thresholds"] == list(THRESHOLDS)
+    assert exported.is_exported(path)
+
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(InputError, match=f"{path}: not a model made by scripts/export.py"):
+        onnx.ONNXModel(path)
