@@ -55,7 +55,7 @@ _FIGURES = (
 )  # fmt: skip
 _WIDE = ("rocs.png", "saliency.png", "clusters/clusters.png")  # as wide as the page
 LESION_HEADER = (
-    "Lesion", "Photographs", "Patches", "Hold it", "At random", "Difference", "Of their area", "At random"
+    "Lesion", "Photographs", "Patches", "Hold it", "At random", "Of their area", "At random", "Points more"
 )  # fmt: skip
 
 
@@ -108,11 +108,12 @@ def _patches(patches):
 
 
 def lesion_rows(check):
-    """Rows of the lesion check: lesion, photographs, patches, shares that hold it, of their area."""
+    """Rows of the lesion check: lesion, photographs, patches, shares that hold it, and of their area."""
     return [
         (lesion.replace("_", " "), row["n"], row["patches"], share_text(row[HIT]["patches"]),
-         share_text(row[HIT]["random"]), interval_text(row[HIT]["difference"], sign=True),
-         *[f"{100 * row[AREA][name]['value']:.2f} %" for name in ("patches", "random")])
+         share_text(row[HIT]["random"]),
+         *[f"{100 * row[AREA][name]['value']:.2f} %" for name in ("patches", "random")],
+         interval_text({key: 100 * value for key, value in row[AREA]["difference"].items()}, sign=True))
         for lesion, row in check["lesions"].items()
     ]  # fmt: skip
 
@@ -174,5 +175,6 @@ def _lesions(check):
             LESION_HEADER, lesion_rows(check),
             "Share of patches that hold some of the lesion, and share of their area on it, in photographs "
             "that have the lesion; 95 % intervals over photographs. IDRiD's masks leave out new vessels.",
+            words=True,
         ),
     )  # fmt: skip
