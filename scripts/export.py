@@ -3,10 +3,10 @@
   python scripts/export.py --model=RUN --format=savedmodel --output_dir=savedmodels/NAME
   python scripts/export.py --model=RUN --format=tflite --quantize=int8 --output_dir=savedmodels/NAME
 
-Of a run with folds the score is the mean over its networks; for a smaller model name one fold, RUN/fold_0. A
-SavedModel takes encoded photographs and becomes the next version, NAME/1, NAME/2, ...: none is overwritten. A
-TFLite or ONNX model takes prepared images and is compared with Keras on photographs before it is written: on
-those that the run was trained with unless the data flags name others. Research use only: not a medical device.
+Of a run with folds the score is the mean over its networks; for a smaller model name one fold, RUN/fold_0.
+A SavedModel takes encoded photographs and becomes the next version, NAME/1, NAME/2, ...: none is overwritten.
+A TFLite or ONNX model takes prepared images and is compared with Keras on photographs before it is written:
+those that the run was trained with unless the data flags name others. Research use only.
 """
 
 from pathlib import Path
