@@ -11,17 +11,10 @@ from PIL import Image
 _LONGEST = ("integration", "training", "serving", "export")
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """Keeps together on one worker what shares fixtures, and lets no worker end with the longest alone.
-
-    A file's tests share fixtures; those in `integration` share a trained run.
-    """
-    folders = {item: item.path.parent.name for item in items}
-    items.sort(key=lambda item: _LONGEST.index(folders[item]) if folders[item] in _LONGEST else len(_LONGEST))
-    for item in items:
-        group = item.path.parent if folders[item] == _LONGEST[0] else item.path
-        item.add_marker(pytest.mark.xdist_group(group.stem))
+    """Puts the longest first, so that no worker ends with them alone."""
+    places = {name: place for place, name in enumerate(_LONGEST)}
+    items.sort(key=lambda item: places.get(item.path.parent.name, len(places)))
 
 
 @pytest.fixture(scope="session")
