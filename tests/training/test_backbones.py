@@ -33,6 +33,7 @@ def fit_of(config, prepared, folder, init_from=None, say=print):
     return Fit(config, prepared, TRAINING, VALIDATION, folder, strategy, init_from, Hooks(say=say))
 
 
+@pytest.mark.slow
 def test_a_small_training_ends_in_a_grader_with_maps(prepared, tmp_path):
     fit = fit_of(CONFIG, prepared, tmp_path / "run")
     start = fit.trainer.grader.get_weights()
