@@ -72,7 +72,7 @@ function fact(name, value, remark) {
 }
 
 function range(grade) {
-  const [low, high] = [model.thresholds[grade - 1], model.thresholds[grade]];
+  const [low, high] = [model.thresholds[grade - 1], model.thresholds[grade]].map((cut) => cut?.toFixed(2));
   if (low === undefined) return `this grade: below ${high}`;
   return high === undefined ? `this grade: ${low} and above` : `this grade: ${low} to below ${high}`;
 }
