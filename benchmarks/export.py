@@ -87,7 +87,7 @@ def contenders(model, images, paths, representative, folder):
         return lambda count: score(images[np.arange(count) % len(images)])
 
     size = sum(path.stat().st_size for path in model.paths)
-    scores = [keras_score(images[start : start + 32]) for start in range(0, len(images), 32)]
+    scores = [keras_score(images[start : start + BATCH]) for start in range(0, len(images), BATCH)]
     yield "Keras", size, of_images(keras_score), np.concatenate(scores)
     version = export_saved_model(model.graders, Path(folder) / "model")
     loaded = load_saved_model(version)

@@ -82,7 +82,10 @@ def main(argv):
             f"--model={FLAGS.model}: trained with --normalization={','.join(model.normalization)}, which "
             "exported models don't do; expected a run without it"
         )
-    _export_saved_model(model) if FLAGS.format == "savedmodel" else _export_file(model)
+    if FLAGS.format == "savedmodel":
+        _export_saved_model(model)
+    else:
+        _export_file(model)
 
 
 def _export_saved_model(model):

@@ -27,7 +27,6 @@ class Functions:
     """
 
     def __init__(self, graders, thresholds):
-        self._graders = graders
         self._score = [scores_of(grader) for grader in graders]
         self._cuts = tf.constant(thresholds, tf.float64)
         self._size = graders[0].input_shape[1]

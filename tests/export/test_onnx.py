@@ -14,7 +14,7 @@ THRESHOLDS = (0.4, 1.5, 2.5, 3.5)
 
 
 def test_scores_of_two_networks_are_those_of_keras(make_grader, tmp_path):
-    images, reference = noise_images(6, 128), 0
+    images = noise_images(6, 128)
     prepared = write_prepared(tmp_path / "prepared", images, [0, 1, 2, 3, 4, 0])
     for fold in (0, 1):
         (tmp_path / f"run/fold_{fold}").mkdir(parents=True)
@@ -24,10 +24,10 @@ def test_scores_of_two_networks_are_those_of_keras(make_grader, tmp_path):
     assert "6 photographs" in report and "same grade 100.0 %" in report
     reference = np.mean([step(images).numpy() for step in model.scoring_steps()], axis=0)
     assert np.ptp(reference) > 0.5
-    lite = onnx.ONNXModel(path)
-    assert lite.image_size == 128
+    exported_model = onnx.ONNXModel(path)
+    assert exported_model.image_size == 128
     for some in (slice(0, 6), slice(2, 3)):
-        np.testing.assert_allclose(lite(images[some]), reference[some], atol=1e-4)
+        np.testing.assert_allclose(exported_model(images[some]), reference[some], atol=1e-4)
     described = exported.read_metadata(path)
     assert described["networks"] == 2 and described["thresholds"] == list(THRESHOLDS)
     assert exported.is_exported(path)

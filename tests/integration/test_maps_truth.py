@@ -8,15 +8,14 @@ from dr_keras.data.cache import open_prepared
 from dr_keras.data.lesion_masks import ANY_LESION, masked_synthetic_photographs
 from dr_keras.data.pipeline import training_batches
 from dr_keras.evaluation.grading import GradingModel
-from dr_keras.evaluation.map_comparison import beats_baselines
 from dr_keras.evaluation.map_evaluation import evaluate_maps, find_judges
 from dr_keras.training.build import build_trainer
 from dr_keras.training.config import TrainingConfig
 
-EPOCHS = 5
+EPOCHS = 14
 CONFIG = TrainingConfig(
-    architecture="ram_net5", image_size=128, width=0.15, epochs=EPOCHS, batch_size=16, optimizer="adam",
-    learning_rate=0.002,
+    architecture="ram_net5", image_size=128, width=0.25, epochs=EPOCHS, batch_size=16, optimizer="adam",
+    learning_rate=0.001,
 )  # fmt: skip
 
 
@@ -31,11 +30,13 @@ def result(tmp_path_factory):
         pass
     trainer.grader.save(folder / "model.keras")
     models = [GradingModel(folder / "model.keras")]
-    judges, _ = find_judges(models, masked_synthetic_photographs(20, seed=1), [])
+    judges, _ = find_judges(models, masked_synthetic_photographs(30, seed=1), [])
     return evaluate_maps(models, judges, max_side=256)
 
 
 def test_maps_lie_on_lesions_as_no_baseline_does(result):
-    own = result["ram/ram_net5_128"][ANY_LESION]
-    assert len(own["above"]) == 3 and beats_baselines(own), own["above"]
-    assert own["auprc"]["value"] > 2 * result["random"][ANY_LESION]["prevalence"]["value"]
+    areas = {method: rows[ANY_LESION]["auprc"] for method, rows in result.items()}
+    own = areas.pop("ram/ram_net5_128")
+    for method, other in areas.items():
+        assert own["low"] > other["high"], method
+    assert own["value"] > 2 * result["random"][ANY_LESION]["prevalence"]["value"]
