@@ -4,7 +4,7 @@
 
 The photographs are 500 synthetic ones; the longer lists name them again and again, the longest for the most
 processes alone. Memory is the largest of a process at any time (PSS, which shares out what processes have in
-common). Takes hours with the shipped grader, 20 minutes with --model=RUN of Net-5 at 128 px. --quick only
+common). Takes hours with the shipped grader, 45 minutes with --model=RUN of Net-5 at 128 px. --quick only
 shows that everything runs.
 """
 
@@ -64,27 +64,32 @@ def measure_screening(setting):
 
 
 def measure_training(setting):
-    """Two workers on half the cores each against one process on all of them: a short and a long run."""
+    """Two workers on a part of the cores each against one process on all of them, in turns."""
+    import csv
     import os
 
-    few, many = (1, 2) if command.FLAGS.quick else (1, 6)
-    images = 64 if command.FLAGS.quick else 2000
-    cores = sorted(os.sched_getaffinity(0))
-    for workers in PROCESSES:
-        seconds = []
-        for epochs in (few, many):
-            run = ["train.py", "--image_size=128", f"--synthetic_images={images}", f"--epochs={epochs}"]
-            run += [
-                f"--cache_dir={setting.folder / 'cache'}",
-                f"--run_dir={setting.folder}/run-{workers}-{epochs}",
-            ]
-            train = [sys.executable, str(SCRIPTS / run[0]), *run[1:]]
+    import numpy as np
+
+    rounds, epochs, images = (1, 2, 64) if command.FLAGS.quick else (3, 4, 2000)
+    cores = len(os.sched_getaffinity(0))
+    names = [f"Net-5, 128 px, {workers} processes on {cores} cores" for workers in PROCESSES]
+    rates = {name: [] for name in names}
+    for turn in range(rounds):
+        for name, workers in zip(names, PROCESSES, strict=True):
+            run_dir = setting.folder / f"run-{workers}-{turn}"
+            train = [sys.executable, str(SCRIPTS / "train.py"), "--image_size=128", f"--run_dir={run_dir}"]
+            train += [f"--synthetic_images={images}", f"--epochs={epochs}"]
+            train += [f"--cache_dir={setting.folder / 'cache'}"]
             if workers > 1:
                 launch = [sys.executable, str(SCRIPTS / "launch_workers.py"), f"--workers={workers}", "--"]
                 train = [*launch, *train, "--strategy=multi_worker"]
-            seconds.append(watch(train)[0])
-        rate = (many - few) * images / max(seconds[1] - seconds[0], 1e-9)
-        yield row("training", f"Net-5, 128 px, {workers} processes on {len(cores)} cores", rate, "images/s")
+            watch(train)
+            with open(run_dir / "history.csv", newline="") as file:
+                _, *later = [float(row["images_per_second"]) for row in csv.DictReader(file)]
+            rates[name].append(np.median(later))  # the first epoch compiles
+    one, several = (np.array(rates[name]) for name in names)
+    for name in names:
+        yield row("training", name, rates[name], "images/s", several / one if name == names[1] else None)
 
 
 def measured(section, script, arguments, count, processes):
@@ -92,20 +97,19 @@ def measured(section, script, arguments, count, processes):
     import os
 
     used, start = os.times(), time.perf_counter()
-    _, memory = watch([sys.executable, str(SCRIPTS / f"{script}.py"), *arguments, f"--workers={processes}"])
+    memory = watch([sys.executable, str(SCRIPTS / f"{script}.py"), *arguments, f"--workers={processes}"])
     wall, after = time.perf_counter() - start, os.times()
     busy = after.children_user + after.children_system - used.children_user - used.children_system
     name = f"{count:,} photographs, {processes} processes"
-    yield row(section, name, count / wall, "images/s")
-    yield row(section, f"{name}: processor time", 1000 * busy / count, "ms/image")
+    yield row(section, name, [count / wall], "images/s")
+    yield row(section, f"{name}: processor time", [1000 * busy / count], "ms/image")
     for who, peak in memory.items():
-        yield row(section, f"{name}: {who}", peak / 1024, "MiB")
+        yield row(section, f"{name}: {who}", [peak / 1024], "MiB")
 
 
 def watch(arguments):
-    """Runs a command: (seconds, {"driver" and "largest worker": most memory in KiB})."""
+    """Runs a command: {"driver" and "largest worker": most memory in KiB}."""
     peaks, over = collections.Counter(), threading.Event()
-    start = time.perf_counter()
     with subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
 
         def look():
@@ -121,7 +125,7 @@ def watch(arguments):
         thread.join()
     if process.returncode:
         raise cli_flags.InputError(f"{' '.join(arguments)}: {said.strip().splitlines()[-1]}")
-    return time.perf_counter() - start, dict(peaks)
+    return dict(peaks)
 
 
 def family(pid):
@@ -168,10 +172,11 @@ def link(paths, folder, count):
         (folder / str(number % 5) / f"{number:06d}.jpg").hardlink_to(paths[number % len(paths)])
 
 
-def row(section, name, value, unit):
-    from timing import Row
+def row(section, name, values, unit, ratios=None):
+    import timing
 
-    return Row(section, name, (value, value, value), unit, None, "", None, 1)
+    values, ratios = (timing.spread(some) if some is not None else None for some in (values, ratios))
+    return timing.Row(section, name, values, unit, ratios, "of one process" if ratios else "", None, 1)
 
 
 MEASURE = {"preparation": measure_preparation, "screening": measure_screening, "training": measure_training}

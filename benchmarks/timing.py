@@ -118,12 +118,12 @@ def compare(section, contenders, schedule, images=1, ratio_to="", target=None, u
     rows = []
     for name, values in seconds.items():
         rate = images / values if unit == "images/s" else 1000 * values / images
-        ratio = _spread(seconds[fastest] / values) if name == last else None
+        ratio = spread(seconds[fastest] / values) if name == last else None
         rows.append(
             Row(
                 section,
                 name,
-                _spread(rate),
+                spread(rate),
                 unit,
                 ratio,
                 ratio_to,
@@ -134,8 +134,9 @@ def compare(section, contenders, schedule, images=1, ratio_to="", target=None, u
     return rows
 
 
-def _spread(values):
-    return float(np.median(values)), float(values.min()), float(values.max())
+def spread(values):
+    """(median, least, greatest)."""
+    return float(np.median(values)), float(np.min(values)), float(np.max(values))
 
 
 def format_table(rows):

@@ -13,22 +13,25 @@ from dr_keras.data.shards import PreparedDataset
 def write_prepared(folder, images, grades, patients=None, splits=None, shard_rows=4):
     """Writes uint8 images (n, size, size, 3) in the format of `data.preparation` and opens them."""
     folder.mkdir(parents=True, exist_ok=True)
-    rows = []
-    for start in range(0, len(images), shard_rows):
-        number = start // shard_rows
-        np.save(shard_paths(folder, number)[0], images[start : start + shard_rows])
+    size = images.shape[1]
+    header = {"format": FORMAT, "dataset": "handmade", "root": str(folder), "image_size": size}
+    view = dataclasses.asdict(FieldOfView(size / 2, size / 2, size / 2, size, size, True))
+    starts = range(0, len(images), shard_rows)
+    for number, start in enumerate(starts):
+        array_path, rows_path = shard_paths(folder, number)
+        np.save(array_path, images[start : start + shard_rows])
+        rows = []
         for index in range(start, min(start + shard_rows, len(images))):
             name = f"{index:03d}.png"
             record = {"image": name, "path": f"/nowhere/{name}", "grade": grades[index], "eye": ""}
             record["patient"] = str(patients[index]) if patients is not None else name
             record["split"] = splits[index] if splits is not None else ""
-            size = images.shape[1]
-            view = dataclasses.asdict(FieldOfView(size / 2, size / 2, size / 2, size, size, True))
-            rows.append({"record": record, "bytes": 1, "row": index - start, "sha256": "", "shard": number,
-                         "field_of_view": view})  # fmt: skip
-    manifest = {"format": FORMAT, "dataset": "handmade", "root": str(folder), "notes": [], "images": rows}
-    manifest |= {"image_size": images.shape[1], "num_shards": len(range(0, len(images), shard_rows))}
-    (folder / MANIFEST).write_text(json.dumps(manifest))
+            rows.append(
+                {"record": record, "bytes": 1, "row": index - start, "sha256": "", "field_of_view": view}
+            )
+        rows_path.write_text(json.dumps({**header, "images": rows}))
+    counts = {"num_images": len(images), "num_shards": len(starts)}
+    (folder / MANIFEST).write_text(json.dumps({**header, "notes": [], **counts}))
     return PreparedDataset(folder)
 
 

@@ -55,7 +55,8 @@ def run(build, engine, folder, awaited, progress=None):
         progress: wraps an iteration over all these photographs as `tqdm.tqdm` does, called with `total`.
 
     Raises:
-        InputError: if a worker told one (see `telling`), or the pipeline was stopped.
+        InputError: if a worker told one (see `telling`), the pipeline was stopped, or files of `awaited` are
+            missing.
         OSError: if a worker couldn't write.
     """
     options, runner = _options_and_runner(engine)
@@ -74,6 +75,12 @@ def run(build, engine, folder, awaited, progress=None):
     state = running.result
     if state not in (None, "DONE"):
         raise InputError(f"--runner={engine.runner}: the pipeline ended as {state}; its log says why")
+    absent = sorted(awaited.keys() - set(os.listdir(folder)))
+    if absent:
+        raise InputError(
+            f"--runner={engine.runner}: the pipeline ended, but {folder} lacks {len(absent)} of "
+            f"{len(awaited)} files, such as {absent[0]}; expected all workers to see it under this name"
+        )
 
 
 @contextlib.contextmanager

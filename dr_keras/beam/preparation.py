@@ -22,7 +22,7 @@ def prepare_dataset(dataset, output_dir, image_size, where, progress=None, steps
         where: `engine.Engine`.
     """
     write_shards = functools.partial(_write_shards, where=where)
-    return preparation.prepare_dataset(
+    preparation.prepare_dataset(
         dataset, output_dir, image_size, progress=progress, steps=steps, write_shards=write_shards
     )
 
@@ -33,7 +33,8 @@ def _write_shards(output_dir, header, todo, progress, where):
     output_dir = output_dir.absolute()
     work = output_dir / WORK
     with atomic_path(work) as temporary:
-        shards = work_list.write(temporary, todo.items())
+        sources = ((number, preparation.source_stamps(records)) for number, records in todo.items())
+        shards = work_list.write(temporary, sources)
     try:
         prepare = _PrepareShard(work, output_dir, header)
         rows = {preparation.shard_paths(output_dir, shard.number)[1].name: shard.rows for shard in shards}

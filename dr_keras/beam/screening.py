@@ -151,8 +151,12 @@ class PhotographGrader(ModelHandler):
     """
 
     def __init__(self, grading, work):
-        super().__init__(min_batch_size=1, max_batch_size=1)  # shards: the photographs are batched inside
+        super().__init__()
         self._grading, self._work = grading, work
+
+    def should_skip_batching(self):
+        """A shard is RunInference's batch: it gathers none, for Dask's runner loses what it would gather."""
+        return True
 
     def load_model(self):
         """Returns the scoring function of `exported.open_scorer`."""
@@ -160,15 +164,12 @@ class PhotographGrader(ModelHandler):
             return exported.open_scorer(self._grading.model)
 
     def run_inference(self, batch, model, inference_args=None):
-        """Grades `Shard`s: list of (number, rows as of `predictions.grade_row`)."""
+        """Grades a `Shard`: list of one (number, rows as of `predictions.grade_row`)."""
+        shard = work_list.Shard(*batch)
         with engine.telling():
-            return [(number, self._grade(work_list.Shard(number, *rest), model)) for number, *rest in batch]
-
-    def _grade(self, shard, model):
-        paths = work_list.read(self._work, shard)
-        return [
-            grade_row(graded, self._grading.thresholds) for graded in model(paths, self._grading.batch_size)
-        ]
+            paths = work_list.read(self._work, shard)
+            results = model(paths, self._grading.batch_size)
+            return [(shard.number, [grade_row(graded, self._grading.thresholds) for graded in results])]
 
 
 def _is_missing(shard, output_dir, table):

@@ -14,7 +14,7 @@ MIN_EDGE_RAYS = 20  # of NUM_RAYS; a circle cut off above and below keeps over 4
 MIN_BRIGHTNESS = 8.0  # grey levels of the brightest channel; darker photographs show no retina
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, slots=True)
 class FieldOfView:
     """The circle of retina in a photograph, in the photograph's pixels.
 

@@ -1,8 +1,10 @@
 """From photographs of any size to shards of square images: once, over all cores, resumable.
 
-A prepared folder holds `shard-00000.npy` (uint8, (images, size, size, 3)), `shard-00000.json` (its
-rows) and, once whole, `manifest.json`. Rows are of one size and not compressed, so that any of them
-can be read by position: any order, fold or resampling, without a second copy and without decoding.
+A prepared folder holds `shard-00000.npy` (uint8, (images, size, size, 3)), `shard-00000.json` (what is
+known of each photograph: its record, file size, SHA-256 and field of view, or why it couldn't be read) and,
+once whole, `manifest.json` (the settings and how many there are). Images are of one size and not compressed,
+so that any of them can be read by position: any order, fold or resampling, without a second copy and without
+decoding.
 """
 
 import contextlib
@@ -100,10 +102,7 @@ def prepare_dataset(
         progress: wraps the iteration as `tqdm.tqdm` does, called with `total`; nothing if None.
         steps: of `normalization.STEPS`.
         write_shards: does the work in place of `workers`: called with `output_dir`, `header`, {number:
-            sources} of the shards that are missing, and `progress`; calls `write_shard` for each.
-
-    Returns:
-        The manifest, as written to `manifest.json`.
+            records} of the shards that are missing, and `progress`; calls `write_shard` for each.
 
     Raises:
         InputError: if the folder holds other photographs or another size.
@@ -111,39 +110,51 @@ def prepare_dataset(
     output_dir = Path(output_dir)
     header = {"format": FORMAT, "dataset": dataset.name, "root": dataset.root, "image_size": image_size}
     header |= {"normalization": list(steps)}
-    sources = [source_stamp(record) for record in dataset.records]
+    starts = range(0, len(dataset.records), SHARD_ROWS)
+    shards = [dataset.records[start : start + SHARD_ROWS] for start in starts]
     with sole_writer(output_dir):
         manifest = read_manifest(output_dir)
         if manifest is not None:
-            _check_same(manifest, output_dir / MANIFEST, header, sources)
-            return manifest
-        shards = [sources[start : start + SHARD_ROWS] for start in range(0, len(sources), SHARD_ROWS)]
-        todo = {n: shard for n, shard in enumerate(shards) if not shard_is_done(output_dir, n, header, shard)}
-        write_shards = write_shards or functools.partial(_write_shards, workers=workers)
-        write_shards(output_dir, header, todo, progress)
-        return _write_manifest(output_dir, {**header, "notes": list(dataset.notes)}, len(shards))
+            _check_same_settings(manifest, output_dir / MANIFEST, header)
+            if manifest.get("num_shards") != len(shards):
+                there = f"{manifest.get('num_shards')} shards"
+                raise _other_photographs(output_dir / MANIFEST, there, len(shards))
+        todo = {
+            number: records
+            for number, records in enumerate(shards)
+            if not shard_is_done(output_dir, number, header, source_stamps(records))
+        }
+        if todo or manifest is None:
+            write_shards = write_shards or functools.partial(_write_shards, workers=workers)
+            write_shards(output_dir, header, todo, progress)
+            counts = {"num_images": len(dataset.records), "num_shards": len(shards)}
+            write_json(output_dir / MANIFEST, {**header, "notes": list(dataset.notes), **counts})
 
 
 def _write_shards(output_dir, header, todo, progress, workers):
-    paths = [source["record"]["path"] for sources in todo.values() for source in sources]
+    paths = [record.path for records in todo.values() for record in records]
     prepare = functools.partial(
         prepare_or_reason, image_size=header["image_size"], steps=header["normalization"]
     )
     with contextlib.closing(map_in_order(prepare, paths, workers, progress)) as results:
-        for number, sources in todo.items():
+        for number, records in todo.items():
+            sources = source_stamps(records)
             write_shard(output_dir, number, header, [(source, *next(results)) for source in sources])
         next(results, None)  # lets a bar reach its end
 
 
-def source_stamp(record):
-    """What is known of a photograph before it is read, and tells that it is the one prepared."""
-    size = 0
-    if not record.path.startswith(SYNTHETIC_ROOT):
-        try:
-            size = os.stat(record.path).st_size
-        except OSError:
-            size = -1
-    return {"record": dataclasses.asdict(record), "bytes": size}
+def source_stamps(records):
+    """What is known of photographs before they are read, and tells that they are the ones prepared."""
+    return [{"record": dataclasses.asdict(record), "bytes": _size(record.path)} for record in records]
+
+
+def _size(path):
+    if path.startswith(SYNTHETIC_ROOT):
+        return 0
+    try:
+        return os.stat(path).st_size
+    except OSError:
+        return -1
 
 
 def read_manifest(folder):
@@ -156,19 +167,20 @@ def normalized(manifest):
     return {"normalization": [], **manifest}
 
 
-def _check_same(found, path, header, sources):
+def _check_same_settings(found, path, header):
     for key, value in header.items():
         if normalized(found).get(key) != value:
             raise InputError(
                 f"{path}: prepared with {key}={normalized(found).get(key)}, expected {value}; "
                 "name another folder or delete this one"
             )
-    stamps = [{"record": row["record"], "bytes": row["bytes"]} for row in found["images"]]
-    if stamps != sources:
-        raise InputError(
-            f"{path}: prepared from other photographs or labels ({len(stamps)} there, {len(sources)} now, or "
-            "changed since); name another folder or delete this one"
-        )
+
+
+def _other_photographs(path, found, now):
+    return InputError(
+        f"{path}: prepared from other photographs or labels ({found} there, {now} now, or changed since); "
+        "name another folder or delete this one"
+    )
 
 
 def prepare_or_reason(path, image_size, steps=()):
@@ -212,18 +224,20 @@ def shard_is_done(output_dir, number, header, sources):
     shard = _read_json(rows_path)
     if shard is None or not array_path.exists():
         return False
-    _check_same(shard, rows_path, header, sources)
+    _check_same_settings(shard, rows_path, header)
+    found = [{"record": row["record"], "bytes": row["bytes"]} for row in shard["images"]]
+    if found != sources:
+        raise _other_photographs(rows_path, len(found), len(sources))
     return True
 
 
-def _write_manifest(output_dir, header, num_shards):
-    images = []
-    for number in range(num_shards):
-        for row in _read_json(shard_paths(output_dir, number)[1])["images"]:
-            images.append({**row, "shard": number})
-    manifest = {**header, "num_shards": num_shards, "images": images}
-    write_json(output_dir / MANIFEST, manifest)
-    return manifest
+def read_rows(folder, number):
+    """Returns what is known of the photographs of a shard: list of dicts, as `write_shard` wrote them."""
+    path = shard_paths(Path(folder), number)[1]
+    shard = _read_json(path)
+    if shard is None:
+        raise InputError(f"{path}: missing; delete the folder and prepare it again")
+    return shard["images"]
 
 
 def _read_json(path):

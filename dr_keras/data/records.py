@@ -5,7 +5,7 @@ import dataclasses
 SPLITS = ("train", "validation", "test")
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, slots=True)  # there may be millions
 class Record:
     """One photograph of a dataset.
 

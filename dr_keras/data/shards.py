@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from dr_keras.data.fundus import FieldOfView
-from dr_keras.data.preparation import FORMAT, normalized, read_manifest, shard_paths
+from dr_keras.data.preparation import FORMAT, normalized, read_manifest, read_rows, shard_paths
 from dr_keras.data.records import Record
 from dr_keras.errors import InputError
 
@@ -40,18 +40,22 @@ class PreparedDataset:
         self.name, self.root, self.notes = manifest["dataset"], manifest["root"], manifest["notes"]
         self.image_size = manifest["image_size"]
         self.normalization = tuple(normalized(manifest)["normalization"])
-        readable = [row for row in manifest["images"] if "error" not in row]
-        self.unreadable = [
-            (row["record"]["image"], row["error"]) for row in manifest["images"] if "error" in row
-        ]
-        if not readable:
+        self.records, self.views, self.unreadable, positions = [], [], [], []
+        for number in range(manifest["num_shards"]):
+            for row in read_rows(folder, number):
+                record = Record(**row["record"])
+                if "error" in row:
+                    self.unreadable.append((record.image, row["error"]))
+                    continue
+                self.records.append(record)
+                self.views.append(FieldOfView(**row["field_of_view"]))
+                positions.append((number, row["row"]))
+        if not positions:
             raise InputError(
                 f"{self.root or folder}: none of its {len(self.unreadable)} photographs can be read"
             )
-        self.records = [Record(**row["record"]) for row in readable]
-        self.views = [FieldOfView(**row["field_of_view"]) for row in readable]
         self.grades = np.array([-1 if record.grade is None else record.grade for record in self.records])
-        self._positions = np.array([(row["shard"], row["row"]) for row in readable])
+        self._positions = np.array(positions)
         self._shards = [self._open(number) for number in range(manifest["num_shards"])]
 
     def _open(self, number):

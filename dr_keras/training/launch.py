@@ -19,6 +19,9 @@ _GRACE = 30  # seconds from the request to end to the kill
 def run_workers(command, number):
     """Runs a command in several processes, each with its `TF_CONFIG` on free loopback ports.
 
+    Each has its own part of the cores: otherwise all would start a thread for every core, and wait for one
+    another.
+
     What they print is passed on line by line, with the process' number before it. The first that fails
     ends the others; Ctrl-C and SIGTERM are passed on to all.
 
@@ -37,7 +40,9 @@ def run_workers(command, number):
             f"{command[0]}: no such command; expected one after --, such as python scripts/train.py"
         )
     addresses = tuple(f"127.0.0.1:{port}" for port in _free_ports(number))
-    processes = [_start(command, Cluster(addresses, index)) for index in range(number)]
+    processes = [
+        _start(command, Cluster(addresses, index), cores) for index, cores in enumerate(_share_cores(number))
+    ]
     forwarders = [
         threading.Thread(target=_forward, args=(source, f"[{index}] ", sink))
         for index, process in enumerate(processes)
@@ -69,13 +74,24 @@ def _free_ports(number):
     return ports
 
 
-def _start(command, cluster):
+def _share_cores(number):
+    """Sets of cores, one for each process; shared where there are more processes than cores."""
+    cores = sorted(os.sched_getaffinity(0))
+    return [set(cores[index::number] or cores) for index in range(number)]
+
+
+def _start(command, cluster, cores):
     """A process in a session of its own, so that Ctrl-C on the terminal reaches it through us, once."""
     environment = os.environ | {VARIABLE: cluster.tf_config(), "PYTHONUNBUFFERED": "1"}
-    return subprocess.Popen(
-        command, env=environment, text=True, errors="replace", start_new_session=True,
-        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-    )  # fmt: skip
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, cores)  # is inherited
+    try:
+        return subprocess.Popen(
+            command, env=environment, text=True, errors="replace", start_new_session=True,
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        )  # fmt: skip
+    finally:
+        os.sched_setaffinity(0, before)
 
 
 def _forward(source, prefix, sink):

@@ -1,8 +1,10 @@
 import keras
 import numpy as np
 import pytest
+import written
 from PIL import Image
 
+from dr_keras.data import layouts, preparation
 from dr_keras.models.grader import build_grader
 
 SIZE = 32
@@ -22,6 +24,13 @@ def run_dir(tmp_path_factory):
 
 
 @pytest.fixture(scope="package")
+def how(run_dir):
+    """How the run's photographs are graded by a pipeline."""
+    screening = pytest.importorskip("dr_keras.beam.screening", reason="the extra beam isn't installed")
+    return screening.Grading(str(run_dir), (0.3, 0.6, 0.9, 1.2), batch_size=4)
+
+
+@pytest.fixture(scope="package")
 def photographs(tmp_path_factory, draw_photograph, write_odd_photographs):
     """A folder of twelve photographs of different brightness in three grades, and odd files among them."""
     folder = tmp_path_factory.mktemp("photographs")
@@ -32,3 +41,18 @@ def photographs(tmp_path_factory, draw_photograph, write_odd_photographs):
         Image.fromarray(image.astype(np.uint8)).save(path)
     write_odd_photographs(folder / "2")
     return folder
+
+
+@pytest.fixture(scope="package")
+def dataset(photographs):
+    return layouts.load_dataset(photographs)
+
+
+@pytest.fixture(scope="package")
+def prepared_without_beam(tmp_path_factory, dataset):
+    """File name to bytes: what the path without Beam writes, six shards, unreadable files among them."""
+    folder = tmp_path_factory.mktemp("local")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(preparation, "SHARD_ROWS", 5)
+        preparation.prepare_dataset(dataset, folder, 32, workers=1, steps=("color",))
+        yield written.contents(folder)

@@ -1,49 +1,25 @@
 import os
 
 import pytest
+import written
 from script_runs import check_refused, limit_files, run
 
 pytest.importorskip("apache_beam", reason="the extra beam isn't installed")
 
 from dr_keras.beam.engine import Engine  # noqa: E402
 from dr_keras.beam.preparation import prepare_dataset  # noqa: E402
-from dr_keras.data import layouts, preparation  # noqa: E402
 from dr_keras.errors import InputError  # noqa: E402
 
 
-def contents(folder):
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
-
-
-@pytest.fixture(scope="module")
-def small_shards():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(preparation, "SHARD_ROWS", 5)
-        yield
-
-
-@pytest.fixture(scope="module")
-def dataset(photographs):
-    return layouts.load_dataset(photographs)
-
-
-@pytest.fixture(scope="module")
-def local(tmp_path_factory, dataset, small_shards):
-    """What the path without Beam writes: six shards, unreadable files among them."""
-    folder = tmp_path_factory.mktemp("local")
-    preparation.prepare_dataset(dataset, folder, 32, workers=1, steps=("color",))
-    return contents(folder)
-
-
 @pytest.mark.parametrize("engine", [Engine(workers=1), Engine(workers=2)], ids=["1 process", "2 processes"])
-def test_the_same_bytes_as_without_beam(tmp_path, dataset, local, engine):
+def test_the_same_bytes_as_without_beam(tmp_path, dataset, prepared_without_beam, engine):
     prepare_dataset(dataset, tmp_path / "out", 32, engine, steps=("color",))
-    assert "shard-00005.npy" in local
-    assert contents(tmp_path / "out") == local
+    assert "shard-00005.npy" in prepared_without_beam
+    assert written.contents(tmp_path / "out") == prepared_without_beam
 
 
-def test_it_goes_on_with_what_is_missing(tmp_path, dataset, local):
-    for name, data in local.items():
+def test_it_goes_on_with_what_is_missing(tmp_path, dataset, prepared_without_beam):
+    for name, data in prepared_without_beam.items():
         if name not in ("manifest.json", "shard-00001.json", "shard-00003.npy"):
             (tmp_path / name).write_bytes(data)
     before = {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
@@ -56,7 +32,7 @@ def test_it_goes_on_with_what_is_missing(tmp_path, dataset, local):
 
     prepare_dataset(dataset, tmp_path, 32, Engine(workers=1), progress, steps=("color",))
     assert counted == [10] * 10
-    assert contents(tmp_path) == local
+    assert written.contents(tmp_path) == prepared_without_beam
     after = {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
     made_again = {"shard-00001.npy", "shard-00003.json"}
     assert {name for name in before if after[name] != before[name]} == made_again

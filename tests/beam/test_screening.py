@@ -1,4 +1,3 @@
-import csv
 import json
 import os
 import signal
@@ -6,6 +5,7 @@ import subprocess
 import time
 
 import pytest
+import written
 from script_runs import check_refused, command, limit_files, run
 
 pytest.importorskip("apache_beam", reason="the extra beam isn't installed")
@@ -17,35 +17,16 @@ from dr_keras.data.layouts.photograph_files import list_photographs  # noqa: E40
 from dr_keras.errors import InputError  # noqa: E402
 from dr_keras.evaluation import grading, predictions  # noqa: E402
 
-THRESHOLDS = (0.3, 0.6, 0.9, 1.2)
 HERE = Engine(workers=1)
 
 
-def read(path):
-    with open(path, encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
-
-
-def rows_of(folder):
-    return [row for path in sorted(folder.glob("shard-*.csv")) for row in read(path)]
-
-
-def stamps(folder):
-    return {path.name: path.stat().st_mtime_ns for path in folder.glob("shard-*")}
-
-
 @pytest.fixture(scope="module")
-def predicted(tmp_path_factory, run_dir, photographs):
+def predicted(tmp_path_factory, run_dir, photographs, how):
     """Rows of predict.py for the same photographs."""
     path = tmp_path_factory.mktemp("predicted") / "grades.csv"
     results = grading.score_files(grading.GradingModel(run_dir), list_photographs([str(photographs)]))
-    predictions.write_grades(path, results, THRESHOLDS)
-    return read(path)
-
-
-@pytest.fixture(scope="module")
-def how(run_dir):
-    return screening.Grading(str(run_dir), THRESHOLDS, batch_size=4)
+    predictions.write_grades(path, results, how.thresholds)
+    return written.read(path)
 
 
 def screen(photographs, output_dir, how, engine=HERE, **options):
@@ -67,9 +48,9 @@ def test_the_grades_of_predict(screened, predicted, run_dir):
     model = subprocess.run(["sha256sum", run_dir / "model.keras"], capture_output=True, text=True).stdout[:64]
     shared = ("image", "score", "grade", "referable", "gradable", "reason")
     expected = [{name: row[name] for name in shared} | {"model": model} for row in graded]
-    assert rows_of(folder) == expected
+    assert written.rows(folder) == expected
     dead = [{"image": row["image"], "error": row["error"]} for row in predicted if row["error"]]
-    assert len(dead) == 8 and read(folder / "unreadable.csv") == dead
+    assert len(dead) == 8 and written.read(folder / "unreadable.csv") == dead
     assert (manifest["photographs"], manifest["unreadable"], manifest["shards"]) == (26, 8, 6)
     names = {"manifest.json", "unreadable.csv", *(f"shard-{n:06d}.csv" for n in range(6))}
     assert set(os.listdir(folder)) == names
@@ -81,7 +62,7 @@ def test_parquet_holds_the_same(tmp_path, photographs, how, screened):
     rows = [
         row for path in sorted(tmp_path.glob("*.parquet")) for row in parquet.read_table(path).to_pylist()
     ]
-    assert [{name: str(value) for name, value in row.items()} for row in rows] == rows_of(screened[0])
+    assert [{name: str(value) for name, value in row.items()} for row in rows] == written.rows(screened[0])
     assert isinstance(rows[0]["score"], float) and isinstance(rows[0]["grade"], int)
 
 
@@ -89,20 +70,20 @@ def test_it_goes_on_and_grades_nothing_twice(tmp_path, photographs, how, screene
     screen(photographs, tmp_path, how)
     manifest = json.loads((tmp_path / "manifest.json").read_text())
     (tmp_path / "manifest.json").write_text(json.dumps({**manifest, "unreadable": None}))
-    whole = rows_of(tmp_path)
+    whole = written.rows(tmp_path)
     del manifest["unreadable"]
     (tmp_path / "manifest.json").write_text(json.dumps(manifest))
     (tmp_path / "shard-000002.csv").unlink()
-    before = stamps(tmp_path)
+    before = written.stamps(tmp_path)
     screen(photographs, tmp_path, how)
-    after = stamps(tmp_path)
-    assert rows_of(tmp_path) == whole == rows_of(screened[0])
+    after = written.stamps(tmp_path)
+    assert written.rows(tmp_path) == whole == written.rows(screened[0])
     assert {name: after[name] for name in before} == before
 
 
 def test_other_photographs_or_another_model_are_refused(photographs, how, screened, tmp_path):
     folder, _ = screened
-    before = stamps(folder), sorted(os.listdir(folder))
+    before = written.stamps(folder), sorted(os.listdir(folder))
     with pytest.raises(InputError, match=r"graded with photographs=26, expected 4; name another folder"):
         screen(photographs / "0", folder, how)
     other = screening.Grading(how.model, (0.1, 0.2, 0.3, 0.4))
@@ -111,8 +92,8 @@ def test_other_photographs_or_another_model_are_refused(photographs, how, screen
     data = tmp_path / "model.keras"
     data.write_bytes(open(f"{how.model}/model.keras", "rb").read() + b"\0")
     with pytest.raises(InputError, match="graded with model_sha256="):
-        screen(photographs, folder, screening.Grading(str(data), THRESHOLDS))
-    assert (stamps(folder), sorted(os.listdir(folder))) == before
+        screen(photographs, folder, screening.Grading(str(data), how.thresholds))
+    assert (written.stamps(folder), sorted(os.listdir(folder))) == before
 
 
 def test_inputs(tmp_path, photographs):
@@ -147,20 +128,21 @@ def test_killed_in_the_middle(tmp_path, photographs, run_dir, how):
     arguments = [f"--model={run_dir}", f"--input={tmp_path / 'list.txt'}", f"--output={tmp_path / 'out'}"]
     arguments += ["--shard_rows=1", "--workers=2"]
     process = subprocess.Popen(command("screen", *arguments), stderr=subprocess.DEVNULL)
-    while len(stamps(tmp_path / "out")) < 5 and process.poll() is None:
+    while len(written.stamps(tmp_path / "out")) < 5 and process.poll() is None:
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     process.wait()
     time.sleep(2)  # the workers go too
-    before = stamps(tmp_path / "out")
+    before = written.stamps(tmp_path / "out")
     assert 5 <= len(before) < 400
     time.sleep(0.5)
-    assert stamps(tmp_path / "out") == before
+    assert written.stamps(tmp_path / "out") == before
     listed = find_photographs(tmp_path / "list.txt")
     manifest = screening.screen(listed, tmp_path / "out", how, HERE, shard_rows=1)
-    after = stamps(tmp_path / "out")
+    after = written.stamps(tmp_path / "out")
     assert len(after) == 400 and {name: after[name] for name in before} == before
-    assert [row["image"] for row in rows_of(tmp_path / "out")] == (tmp_path / "list.txt").read_text().split()
+    graded = [row["image"] for row in written.rows(tmp_path / "out")]
+    assert graded == (tmp_path / "list.txt").read_text().split()
     assert manifest["unreadable"] == 0
 
 
@@ -168,4 +150,4 @@ def test_a_disk_that_fills(tmp_path, photographs, run_dir):
     arguments = [f"--model={run_dir}", f"--input={photographs}", f"--output={tmp_path}", "--workers=1"]
     done = run("screen", *arguments, preexec_fn=limit_files(2500))
     check_refused(done, tmp_path / "shard-000000.csv", "File too large; nothing half-written was left behind")
-    assert not stamps(tmp_path)
+    assert not written.stamps(tmp_path)

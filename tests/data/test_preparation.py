@@ -1,5 +1,6 @@
 import hashlib
 import json
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -90,11 +91,16 @@ def test_a_synthetic_photograph_needs_no_file():
 def test_shards_manifest_and_order(tmp_path, monkeypatch, draw_photograph):
     monkeypatch.setattr(preparation, "SHARD_ROWS", 4)
     dataset = write_photographs(tmp_path / "photographs", draw_photograph, 10)
-    manifest = prepare_dataset(dataset, tmp_path / "out", 32)
+    prepare_dataset(dataset, tmp_path / "out", 32)
     names = ["manifest.json", *(f"shard-0000{n}.{suffix}" for n in range(3) for suffix in ("json", "npy"))]
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == names
-    assert manifest == json.loads((tmp_path / "out/manifest.json").read_text())
-    assert [(row["shard"], row["row"]) for row in manifest["images"]] == [divmod(n, 4) for n in range(10)]
+    manifest = json.loads((tmp_path / "out/manifest.json").read_text())
+    assert (manifest["image_size"], manifest["num_images"], manifest["num_shards"]) == (32, 10, 3)
+    rows = [row for number in range(3) for row in preparation.read_rows(tmp_path / "out", number)]
+    assert [row["row"] for row in rows] == [n % 4 for n in range(10)]
+    for row, record in zip(rows, dataset.records, strict=True):
+        data = Path(record.path).read_bytes()
+        assert (row["bytes"], row["sha256"]) == (len(data), hashlib.sha256(data).hexdigest())
     for index, record in enumerate(dataset.records):
         np.testing.assert_array_equal(
             PreparedDataset(tmp_path / "out").read([index])[0], prepare_image(record.path, 32).pixels
@@ -144,23 +150,24 @@ def test_a_shard_of_unreadable_files_is_an_empty_one(tmp_path, monkeypatch, draw
 
 def test_a_second_call_changes_nothing(tmp_path, draw_photograph):
     dataset = write_photographs(tmp_path / "photographs", draw_photograph, 3)
-    first = prepare_dataset(dataset, tmp_path / "out", 32)
+    prepare_dataset(dataset, tmp_path / "out", 32)
     before = contents(tmp_path / "out")
-    assert prepare_dataset(dataset, tmp_path / "out", 32) == first
+    prepare_dataset(dataset, tmp_path / "out", 32)
     assert contents(tmp_path / "out") == before
 
 
-@pytest.mark.parametrize("lost", [["manifest.json"], ["manifest.json", "shard-00001.json"],
+@pytest.mark.parametrize("lost", [["manifest.json"], ["shard-00001.json"],
+                                  ["manifest.json", "shard-00001.json"],
                                   ["manifest.json", "shard-00001.npy", "shard-00001.json"]])  # fmt: skip
 def test_it_goes_on_with_whole_shards_only(tmp_path, monkeypatch, draw_photograph, lost):
     monkeypatch.setattr(preparation, "SHARD_ROWS", 2)
     dataset = write_photographs(tmp_path / "photographs", draw_photograph, 5)
-    first = prepare_dataset(dataset, tmp_path / "out", 32)
+    prepare_dataset(dataset, tmp_path / "out", 32)
     images, before = read_all(tmp_path / "out"), contents(tmp_path / "out")
     for name in lost:
         (tmp_path / "out" / name).unlink()
     (tmp_path / "out/.part-shard-00001-abcd1234.npy").write_bytes(b"half a shard")
-    assert prepare_dataset(dataset, tmp_path / "out", 32) == first
+    prepare_dataset(dataset, tmp_path / "out", 32)
     np.testing.assert_array_equal(read_all(tmp_path / "out"), images)
     after = contents(tmp_path / "out")
     assert after.keys() == before.keys()

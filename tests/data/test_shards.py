@@ -8,10 +8,10 @@ from dr_keras.data.shards import PreparedDataset, color_statistics
 from dr_keras.errors import InputError
 
 
-def edit_manifest(folder, change):
-    manifest = json.loads((folder / "manifest.json").read_text())
-    change(manifest)
-    (folder / "manifest.json").write_text(json.dumps(manifest))
+def edit_rows(folder, change):
+    shard = json.loads((folder / "shard-00000.json").read_text())
+    change(shard["images"])
+    (folder / "shard-00000.json").write_text(json.dumps(shard))
 
 
 def test_read_by_position_over_shards(tmp_path):
@@ -31,12 +31,11 @@ def test_unreadable_and_ungraded_photographs(tmp_path):
     images = noise_images(4, 8)
     write_prepared(tmp_path / "p", images, [0, None, 3, 4])
 
-    def damage(manifest):
-        row = manifest["images"][0]
-        row["error"] = "000.png: truncated"
-        del row["row"], row["field_of_view"], row["sha256"]
+    def damage(rows):
+        rows[0]["error"] = "000.png: truncated"
+        del rows[0]["row"], rows[0]["field_of_view"], rows[0]["sha256"]
 
-    edit_manifest(tmp_path / "p", damage)
+    edit_rows(tmp_path / "p", damage)
     prepared = PreparedDataset(tmp_path / "p")
     assert prepared.unreadable == [("000.png", "000.png: truncated")]
     assert prepared.grades.tolist() == [-1, 3, 4]
@@ -58,8 +57,15 @@ def test_a_folder_that_is_none(tmp_path):
 
 def test_nothing_readable(tmp_path):
     write_prepared(tmp_path / "p", noise_images(2, 8), [0, 1])
-    edit_manifest(tmp_path / "p", lambda manifest: [row.update(error="no") for row in manifest["images"]])
+    edit_rows(tmp_path / "p", lambda rows: [row.update(error="no") for row in rows])
     with pytest.raises(InputError, match="none of its 2 photographs can be read"):
+        PreparedDataset(tmp_path / "p")
+
+
+def test_lost_rows(tmp_path):
+    write_prepared(tmp_path / "p", noise_images(2, 8), [0, 1])
+    (tmp_path / "p" / "shard-00000.json").unlink()
+    with pytest.raises(InputError, match="shard-00000.json: missing; delete the folder and prepare it again"):
         PreparedDataset(tmp_path / "p")
 
 

@@ -1,5 +1,6 @@
 """`scripts/launch_workers.py` with processes that only tell what they were given."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -12,6 +13,10 @@ SHOW = """
 import json, os
 config = json.loads(os.environ["TF_CONFIG"])
 print(config["task"]["index"], *config["cluster"]["worker"])
+"""
+CORES = """
+import os
+print(*os.sched_getaffinity(0))
 """
 ONE_FAILS = """
 import json, os, sys, time
@@ -42,6 +47,15 @@ def test_each_is_told_its_place():
     assert [line[:2] for line in lines] == [[f"[{index}]", str(index)] for index in range(3)]
     (addresses,) = {tuple(line[2:]) for line in lines}
     assert len(set(addresses)) == 3 and all(address.startswith("127.0.0.1:") for address in addresses)
+
+
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="a single core")
+def test_each_has_cores_of_its_own():
+    before = os.sched_getaffinity(0)
+    lines = run(*launch(CORES)).stdout.splitlines()
+    first, second = (set(map(int, line.split()[1:])) for line in lines)
+    assert first and second and not first & second and first | second == before
+    assert os.sched_getaffinity(0) == before
 
 
 @pytest.mark.parametrize(
