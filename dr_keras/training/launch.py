@@ -1,5 +1,6 @@
 """Several processes on one machine that train together, to try out what runs on several hosts."""
 
+import contextlib
 import os
 import shutil
 import signal
@@ -39,9 +40,9 @@ def run_workers(command, number):
         raise InputError(
             f"{command[0]}: no such command; expected one after --, such as python scripts/train.py"
         )
-    addresses = tuple(f"127.0.0.1:{port}" for port in _free_ports(number))
+    addresses = tuple(f"127.0.0.1:{port}" for port in free_ports(number))
     processes = [
-        _start(command, Cluster(addresses, index), cores) for index, cores in enumerate(_share_cores(number))
+        _start(command, Cluster(addresses, index), cores) for index, cores in enumerate(share_cores(number))
     ]
     forwarders = [
         threading.Thread(target=_forward, args=(source, f"[{index}] ", sink))
@@ -66,7 +67,8 @@ def run_workers(command, number):
     return status
 
 
-def _free_ports(number):
+def free_ports(number):
+    """List of free ports of the loopback address."""
     sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(number)]
     ports = [one.getsockname()[1] for one in sockets]
     for one in sockets:
@@ -74,7 +76,7 @@ def _free_ports(number):
     return ports
 
 
-def _share_cores(number):
+def share_cores(number):
     """Sets of cores, one for each process; shared where there are more processes than cores."""
     cores = sorted(os.sched_getaffinity(0))
     return [set(cores[index::number] or cores) for index in range(number)]
@@ -83,13 +85,20 @@ def _share_cores(number):
 def _start(command, cluster, cores):
     """A process in a session of its own, so that Ctrl-C on the terminal reaches it through us, once."""
     environment = os.environ | {VARIABLE: cluster.tf_config(), "PYTHONUNBUFFERED": "1"}
-    before = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, cores)  # is inherited
-    try:
+    with on_cores(cores):
         return subprocess.Popen(
             command, env=environment, text=True, errors="replace", start_new_session=True,
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         )  # fmt: skip
+
+
+@contextlib.contextmanager
+def on_cores(cores):
+    """What is started in the block stays on these cores."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, cores)
+    try:
+        yield
     finally:
         os.sched_setaffinity(0, before)
 
