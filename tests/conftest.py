@@ -1,4 +1,5 @@
 import io
+import os
 import struct
 import zlib
 from pathlib import Path
@@ -9,6 +10,13 @@ import pytest
 from PIL import Image
 
 _LONGEST = ("integration", "training", "serving", "export")
+
+
+def pytest_configure():
+    """Gives each of pytest's workers a core's worth of threads: more of them would wait for one another."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        for threads in ("TF_NUM_INTRAOP_THREADS", "OMP_NUM_THREADS"):
+            os.environ.setdefault(threads, "1")
 
 
 def pytest_collection_modifyitems(items):
