@@ -29,7 +29,9 @@ SIZE = 256
 def main(argv):
     cli_flags.refuse_arguments(argv)
     cli_flags.require_tensorflow()
-    command.measure_sections(MEASURE, NEEDS, f"photographs of {SIDE} px, 500 different ones; one run each")
+    command.measure_sections(
+        MEASURE, NEEDS, f"photographs of {SIDE} px, 500 different ones; one run each, of training three"
+    )
 
 
 def settings():
@@ -175,8 +177,9 @@ def link(paths, folder, count):
 def row(section, name, values, unit, ratios=None):
     import timing
 
+    rounds = len(values)
     values, ratios = (timing.spread(some) if some is not None else None for some in (values, ratios))
-    return timing.Row(section, name, values, unit, ratios, "of one process" if ratios else "", None, 1)
+    return timing.Row(section, name, values, unit, ratios, "of one process" if ratios else "", None, rounds)
 
 
 MEASURE = {"preparation": measure_preparation, "screening": measure_screening, "training": measure_training}

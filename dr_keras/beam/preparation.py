@@ -33,8 +33,8 @@ def _write_shards(output_dir, header, todo, progress, where):
     output_dir = output_dir.absolute()
     work = output_dir / WORK
     with atomic_path(work) as temporary:
-        sources = ((number, preparation.source_stamps(records)) for number, records in todo.items())
-        shards = work_list.write(temporary, sources)
+        stamps = ((number, preparation.source_stamps(shard)) for number, shard in todo.items())
+        shards = work_list.write(temporary, stamps)
     try:
         prepare = _PrepareShard(work, output_dir, header)
         rows = {preparation.shard_paths(output_dir, shard.number)[1].name: shard.rows for shard in shards}

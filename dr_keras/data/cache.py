@@ -94,7 +94,8 @@ def open_prepared(
 def prepare_into_cache(dataset, image_size, cache_dir=None, progress=None, steps=()):
     """Opens a `FundusDataset` at an image size, prepared on first use; arguments as for `open_prepared`."""
     # Without steps the name is what it was before there were any.
-    stamps = json.dumps([preparation.FORMAT, *steps, *preparation.source_stamps(dataset.records)])
+    sources = preparation.source_stamps(preparation.sized(dataset.records))
+    stamps = json.dumps([preparation.FORMAT, *steps, *sources])
     name = f"{dataset.name}-{image_size}-{hashlib.sha256(stamps.encode()).hexdigest()[:12]}"
     folder = Path(cache_dir or default_cache_dir()) / name
     preparation.prepare_dataset(dataset, folder, image_size, progress=progress, steps=steps)

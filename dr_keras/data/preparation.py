@@ -102,7 +102,7 @@ def prepare_dataset(
         progress: wraps the iteration as `tqdm.tqdm` does, called with `total`; nothing if None.
         steps: of `normalization.STEPS`.
         write_shards: does the work in place of `workers`: called with `output_dir`, `header`, {number:
-            records} of the shards that are missing, and `progress`; calls `write_shard` for each.
+            `sized` records} of the shards that are missing, and `progress`; calls `write_shard` for each.
 
     Raises:
         InputError: if the folder holds other photographs or another size.
@@ -110,8 +110,8 @@ def prepare_dataset(
     output_dir = Path(output_dir)
     header = {"format": FORMAT, "dataset": dataset.name, "root": dataset.root, "image_size": image_size}
     header |= {"normalization": list(steps)}
-    starts = range(0, len(dataset.records), SHARD_ROWS)
-    shards = [dataset.records[start : start + SHARD_ROWS] for start in starts]
+    sources = sized(dataset.records)
+    shards = [sources[start : start + SHARD_ROWS] for start in range(0, len(sources), SHARD_ROWS)]
     with sole_writer(output_dir):
         manifest = read_manifest(output_dir)
         if manifest is not None:
@@ -120,9 +120,9 @@ def prepare_dataset(
                 there = f"{manifest.get('num_shards')} shards"
                 raise _other_photographs(output_dir / MANIFEST, there, len(shards))
         todo = {
-            number: records
-            for number, records in enumerate(shards)
-            if not shard_is_done(output_dir, number, header, source_stamps(records))
+            number: shard
+            for number, shard in enumerate(shards)
+            if not shard_is_done(output_dir, number, header, source_stamps(shard))
         }
         if todo or manifest is None:
             write_shards = write_shards or functools.partial(_write_shards, workers=workers)
@@ -132,20 +132,25 @@ def prepare_dataset(
 
 
 def _write_shards(output_dir, header, todo, progress, workers):
-    paths = [record.path for records in todo.values() for record in records]
+    paths = [record.path for shard in todo.values() for record, _ in shard]
     prepare = functools.partial(
         prepare_or_reason, image_size=header["image_size"], steps=header["normalization"]
     )
     with contextlib.closing(map_in_order(prepare, paths, workers, progress)) as results:
-        for number, records in todo.items():
-            sources = source_stamps(records)
-            write_shard(output_dir, number, header, [(source, *next(results)) for source in sources])
+        for number, shard in todo.items():
+            stamps = source_stamps(shard)
+            write_shard(output_dir, number, header, [(stamp, *next(results)) for stamp in stamps])
         next(results, None)  # lets a bar reach its end
 
 
-def source_stamps(records):
-    """What is known of photographs before they are read, and tells that they are the ones prepared."""
-    return [{"record": dataclasses.asdict(record), "bytes": _size(record.path)} for record in records]
+def sized(records):
+    """List of (record, size of its file in bytes): looked up once, before any photograph is read."""
+    return [(record, _size(record.path)) for record in records]
+
+
+def source_stamps(sources):
+    """What is known of `sized` photographs before they are read, and tells that they are those prepared."""
+    return [{"record": dataclasses.asdict(record), "bytes": size} for record, size in sources]
 
 
 def _size(path):

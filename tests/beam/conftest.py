@@ -43,6 +43,15 @@ def photographs(tmp_path_factory, draw_photograph, write_odd_photographs):
     return folder
 
 
+@pytest.fixture
+def long_list(tmp_path, photographs):
+    """A text file that names eight photographs again and again, 400 in all."""
+    paths = sorted(photographs.glob("[01]/*.png"))
+    path = tmp_path / "list.txt"
+    path.write_text("\n".join(str(paths[n % len(paths)]) for n in range(400)))
+    return path
+
+
 @pytest.fixture(scope="package")
 def dataset(photographs):
     return layouts.load_dataset(photographs)

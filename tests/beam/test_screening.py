@@ -122,10 +122,8 @@ def test_names_that_are_no_text(tmp_path):
 
 
 @pytest.mark.slow
-def test_killed_in_the_middle(tmp_path, photographs, run_dir, how):
-    paths = sorted(photographs.glob("[01]/*.png"))
-    (tmp_path / "list.txt").write_text("\n".join(str(paths[n % len(paths)]) for n in range(400)))
-    arguments = [f"--model={run_dir}", f"--input={tmp_path / 'list.txt'}", f"--output={tmp_path / 'out'}"]
+def test_killed_in_the_middle(tmp_path, long_list, run_dir, how):
+    arguments = [f"--model={run_dir}", f"--input={long_list}", f"--output={tmp_path / 'out'}"]
     arguments += ["--shard_rows=1", "--workers=2"]
     process = subprocess.Popen(command("screen", *arguments), stderr=subprocess.DEVNULL)
     while len(written.stamps(tmp_path / "out")) < 5 and process.poll() is None:
@@ -137,12 +135,8 @@ def test_killed_in_the_middle(tmp_path, photographs, run_dir, how):
     assert 5 <= len(before) < 400
     time.sleep(0.5)
     assert written.stamps(tmp_path / "out") == before
-    listed = find_photographs(tmp_path / "list.txt")
-    manifest = screening.screen(listed, tmp_path / "out", how, HERE, shard_rows=1)
-    after = written.stamps(tmp_path / "out")
-    assert len(after) == 400 and {name: after[name] for name in before} == before
-    graded = [row["image"] for row in written.rows(tmp_path / "out")]
-    assert graded == (tmp_path / "list.txt").read_text().split()
+    manifest = screening.screen(find_photographs(long_list), tmp_path / "out", how, HERE, shard_rows=1)
+    written.check_each_once(tmp_path / "out", long_list.read_text().split(), before)
     assert manifest["unreadable"] == 0
 
 

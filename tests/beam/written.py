@@ -22,3 +22,10 @@ def rows(folder):
 def stamps(folder):
     """File name of each shard of grades to when it was written."""
     return {path.name: path.stat().st_mtime_ns for path in folder.glob("shard-*")}
+
+
+def check_each_once(folder, listed, before):
+    """Each of 400 listed photographs was graded once, a shard each; those of `before` were left alone."""
+    after = stamps(folder)
+    assert len(after) == len(listed) == 400 and {name: after[name] for name in before} == before
+    assert [row["image"] for row in rows(folder)] == listed

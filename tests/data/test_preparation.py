@@ -194,6 +194,21 @@ def test_a_folder_of_other_settings_is_refused_and_left_alone(tmp_path, draw_pho
     assert contents(out) == before
 
 
+def test_a_photograph_that_changes_while_others_are_read_is_told(tmp_path, monkeypatch, draw_photograph):
+    monkeypatch.setattr(preparation, "SHARD_ROWS", 1)
+    dataset = write_photographs(tmp_path / "photographs", draw_photograph, 2)
+
+    def progress(items, total):
+        read = list(items)
+        with open(dataset.records[1].path, "ab") as file:
+            file.write(b"changed")
+        return iter(read)
+
+    prepare_dataset(dataset, tmp_path / "out", 32, workers=1, progress=progress)
+    with pytest.raises(InputError, match="prepared from other photographs or labels .* changed since"):
+        prepare_dataset(dataset, tmp_path / "out", 32)
+
+
 def test_a_damaged_manifest(tmp_path, draw_photograph):
     dataset = write_photographs(tmp_path / "photographs", draw_photograph, 2)
     prepare_dataset(dataset, tmp_path / "out", 32)
