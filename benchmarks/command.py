@@ -57,7 +57,7 @@ def measure_sections(measure, needs, note):
     import timing
 
     from dr_keras import files
-    from dr_keras.training import devices
+    from dr_keras.training.hosts import devices
 
     schedule = timing.Schedule(2, 0.2) if FLAGS.quick else timing.Schedule(FLAGS.rounds, FLAGS.seconds)
     machine, rows = timing.machine(), []

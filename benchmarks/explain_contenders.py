@@ -25,8 +25,8 @@ class Explained:
     def __init__(self, architecture, image_size, precision, batch):
         from dr_keras.data.fundus import FieldOfView
         from dr_keras.models.grader import ARCHITECTURES, build_grader
-        from dr_keras.training.devices import precision_scope
-        from dr_keras.training.inference import scoring_step
+        from dr_keras.training.hosts.devices import precision_scope
+        from dr_keras.training.scoring import scoring_step
 
         with precision_scope(precision):
             network = ARCHITECTURES[architecture](image_size, **_OPTIONS.get(architecture, {}))

@@ -45,9 +45,9 @@ def main(argv):
     import timing
 
     from dr_keras import files
-    from dr_keras.evaluation.grading import GradingModel
     from dr_keras.export import check, exported
     from dr_keras.grades import DEFAULT_THRESHOLDS
+    from dr_keras.inference.grading import GradingModel
 
     named = exported.read_flags(FLAGS.model).get("thresholds")
     thresholds = [float(cut) for cut in named.split(",")] if named else DEFAULT_THRESHOLDS

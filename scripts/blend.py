@@ -36,28 +36,30 @@ def main(argv):
     if not FLAGS.features:
         raise cli_flags.InputError("--features: expected a folder of scripts/extract_features.py")
     cli_flags.require_tensorflow()
-    from dr_keras.evaluation import blending, report
-    from dr_keras.training import blend, pooled_features, run_folder
+    from dr_keras.evaluation import agreement
+    from dr_keras.papers.blending import comparison, features, networks
+    from dr_keras.report import metrics_report
+    from dr_keras.training import run_folder
 
     run_folder.check_report_dir(FLAGS.output_dir)
-    pooled = [pooled_features.read_features(folder) for folder in FLAGS.features]
-    pooled_features.check_together(pooled)
+    pooled = [features.read_features(folder) for folder in FLAGS.features]
+    features.check_together(pooled)
     cli_flags.take_from_run(["thresholds"], {"thresholds": ",".join(map(str, pooled[0].thresholds))})
     thresholds = cli_flags.parsed("thresholds")
-    config = blend.BlendConfig(
+    config = networks.BlendConfig(
         FLAGS.blends, FLAGS.epochs, FLAGS.batch_size, FLAGS.learning_rate,
         cli_flags.parsed("learning_rate_drops", int), FLAGS.balanced, FLAGS.redrawn, FLAGS.seed,
     )  # fmt: skip
-    rows = blending.score_blends(pooled, config, FLAGS.output_dir, cli_flags.progress)
-    figures = blending.compare_blends(pooled[0], rows, thresholds, FLAGS.seed)
-    for line in blending.lines(figures):
+    rows = comparison.score_blends(pooled, config, FLAGS.output_dir, cli_flags.progress)
+    figures = comparison.compare_blends(pooled[0], rows, thresholds, FLAGS.seed)
+    for line in comparison.lines(figures):
         print(line)
-    scored = blending.as_scored(pooled[0], list(rows.values())[-1])
-    metrics = report.write_report(
+    scored = comparison.as_scored(pooled[0], list(rows.values())[-1])
+    metrics = metrics_report.write_report(
         FLAGS.output_dir, scored.images, scored.labels, scored.scores, thresholds, scored.patients,
         FLAGS.seed, {"blending": figures},
     )  # fmt: skip
-    print(f"{FLAGS.output_dir}: {list(figures)[-1]}: {report.summary(metrics)}")
+    print(f"{FLAGS.output_dir}: {list(figures)[-1]}: {agreement.summary(metrics)}")
 
 
 if __name__ == "__main__":

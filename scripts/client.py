@@ -25,7 +25,7 @@ FLAGS = flags.FLAGS
 def main(argv):
     from dr_keras.data import decoding
     from dr_keras.data.layouts import photograph_files
-    from dr_keras.evaluation import predictions
+    from dr_keras.inference import graded
     from dr_keras.serving import client
 
     if len(argv) < 2:
@@ -38,7 +38,7 @@ def main(argv):
         root = decoding.read_bytes(FLAGS.tls_root) if FLAGS.tls_root else None
         ask = client.GrpcClient(FLAGS.server, FLAGS.model, token, FLAGS.seconds, root)
     results = cli_flags.progress("grading")(client.score_files(ask, paths, FLAGS.tries), total=len(paths))
-    failed = predictions.write_grades(FLAGS.output, results)
+    failed = graded.write_grades(FLAGS.output, results)
     cli_flags.say_graded(failed, len(paths))
 
 

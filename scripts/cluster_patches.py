@@ -29,8 +29,8 @@ def main(argv):
     path = run_folder.find_model(FLAGS.model, FLAGS.fold)
     run_folder.check_report_dir(FLAGS.output_dir)
     cli_flags.require_tensorflow()
-    from dr_keras.evaluation import patch_clusters, patch_report
     from dr_keras.models.grader import load_grader
+    from dr_keras.papers.alexnet import patch_clusters, patch_report
 
     table = patch_clusters.read_patches(FLAGS.patches)
     found = patch_report.write_clusters(

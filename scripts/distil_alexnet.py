@@ -36,8 +36,9 @@ def main(argv):
     cli_flags.refuse_arguments(argv)
     cli_flags.check_data([256])
     cli_flags.require_tensorflow()
-    from dr_keras.training import devices, distilled_runs
-    from dr_keras.training.distillation import DistillationConfig
+    from dr_keras.papers.alexnet import distilled_runs
+    from dr_keras.papers.alexnet.distillation import DistillationConfig
+    from dr_keras.training.hosts import devices
 
     config = DistillationConfig(
         FLAGS.epochs, FLAGS.batch_size, FLAGS.learning_rate, FLAGS.seed,

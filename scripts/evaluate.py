@@ -46,7 +46,8 @@ def main(argv):
     cli_flags.check_data()
     classifier = predictions.read_predictions(FLAGS.classifier) if FLAGS.classifier else None
     cli_flags.require_tensorflow()
-    from dr_keras.evaluation import judged, model_comparison, report, report_page
+    from dr_keras.evaluation import agreement, model_comparison
+    from dr_keras.report import gallery, metrics_report, report_page
 
     thresholds = cli_flags.parsed("thresholds")
     first, *others = [_judge(path) for path in FLAGS.model]
@@ -63,15 +64,15 @@ def main(argv):
             )
             for other in others
         ]
-    metrics = report.write_report(
+    metrics = metrics_report.write_report(
         FLAGS.output_dir, scored.images, scored.labels, scored.scores, thresholds, scored.patients,
         FLAGS.seed, further,
     )  # fmt: skip
     if FLAGS.report:
-        shown = judged.photographs(first, FLAGS.gallery, progress=cli_flags.progress("explaining"))
+        shown = gallery.report_photographs(first, FLAGS.gallery, progress=cli_flags.progress("explaining"))
         report_page.write_page(FLAGS.output_dir, scored, metrics, first.facts(), shown)
         print(f"{FLAGS.output_dir}/report.html: open it in any browser; it needs no other file")
-    print(f"{FLAGS.output_dir}: {report.summary(metrics)}")
+    print(f"{FLAGS.output_dir}: {agreement.summary(metrics)}")
 
 
 def _judge(path):

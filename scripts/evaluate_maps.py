@@ -47,10 +47,12 @@ def main(argv):
         photographs = lesion_masks.masked_synthetic_photographs(FLAGS.synthetic_images, _UNSEEN_EYES)
         graded = []
     cli_flags.require_tensorflow()
-    from dr_keras.evaluation import grading, map_comparison, map_evaluation, map_faithfulness, map_figures
+    from dr_keras.evaluation.maps import comparison, evaluation, faithfulness_study
+    from dr_keras.inference import grading
+    from dr_keras.report import map_figures
 
     models = [grading.GradingModel(path) for path in FLAGS.model]
-    judges, copies = map_evaluation.find_judges(models, photographs, graded)
+    judges, copies = evaluation.find_judges(models, photographs, graded)
     print(
         f"{len(photographs)} photographs with masks, {copies} of them also among the graded ones; "
         f"{len(judges)} explained by networks that never saw them"
@@ -60,18 +62,18 @@ def main(argv):
             f"--model={FLAGS.model[0]}: trained on all of these photographs; expected a run with --folds"
         )
     max_side = _MASKED_SIDE if FLAGS.data_dir else _DRAWN_SIDE
-    result = map_evaluation.evaluate_maps(
+    result = evaluation.evaluate_maps(
         models, judges, FLAGS.method, max_side, FLAGS.batch_size, FLAGS.seed,
         cli_flags.progress("explaining"),
     )  # fmt: skip
     map_figures.write_maps(FLAGS.output_dir, result, models, judges)
-    print("\n".join(map_comparison.table(result)))
+    print("\n".join(comparison.table(result)))
     if FLAGS.faithfulness:
-        result = map_faithfulness.evaluate_faithfulness(
+        result = faithfulness_study.evaluate_faithfulness(
             models, judges, FLAGS.method, FLAGS.faithfulness, FLAGS.seed, cli_flags.progress("deleting")
         )
         files.write_json(f"{FLAGS.output_dir}/faithfulness.json", result)
-        print("\n".join(["", *map_faithfulness.table(result)]))
+        print("\n".join(["", *faithfulness_study.table(result)]))
 
 
 if __name__ == "__main__":

@@ -73,8 +73,8 @@ def main(argv):
     if of_dataset:
         cli_flags.check_data()
     cli_flags.require_tensorflow()
-    from dr_keras.evaluation import examples, grading
-    from dr_keras.explain import explainer, overlay, writing
+    from dr_keras.explain import examples, explainer, overlay, writing
+    from dr_keras.inference import grading
 
     models = [grading.GradingModel(path) for path in FLAGS.model]
     for path, model in zip(FLAGS.model, models, strict=True):

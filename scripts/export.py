@@ -74,7 +74,7 @@ def main(argv):
     if FLAGS.format != "savedmodel":
         cli_flags.check_data()
     cli_flags.require_tensorflow()
-    from dr_keras.evaluation import grading
+    from dr_keras.inference import grading
 
     model = grading.GradingModel(FLAGS.model)
     if model.normalization:

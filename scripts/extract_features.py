@@ -40,7 +40,8 @@ def main(argv):
     cli_flags.require_tensorflow()
     from dr_keras.evaluation import crossfit
     from dr_keras.models.grader import load_grader
-    from dr_keras.training import interrupt, pooled_extraction
+    from dr_keras.papers.blending.extraction import PooledExtraction
+    from dr_keras.training import interrupt
     from dr_keras.training.fit import Interrupted
 
     choosing = crossfit.read_choosing_set(FLAGS.model)
@@ -50,7 +51,7 @@ def main(argv):
         )
     prepared = cli_flags.open_prepared(load_grader(models[0]).input_shape[1])
     with interrupt.StopRequest() as stop:
-        extraction = pooled_extraction.PooledExtraction(
+        extraction = PooledExtraction(
             FLAGS.model, prepared, FLAGS.output_dir, dict(zip(choosing.images, choosing.scores, strict=True)),
             FLAGS.augmentations, FLAGS.weights == "all", FLAGS.batch_size, FLAGS.seed,
             cli_flags.progress("pooled features"), stop,

@@ -20,7 +20,7 @@ FLAGS = flags.FLAGS
 def main(argv):
     if len(argv) < 2:
         raise InputError("expected a command after --, such as -- python scripts/train.py")
-    from dr_keras.training import launch
+    from dr_keras.training.hosts import launch
 
     sys.exit(launch.run_workers(argv[1:], FLAGS.workers))
 

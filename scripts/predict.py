@@ -32,7 +32,7 @@ def main(argv):
     paths = photograph_files.list_photographs(argv[1:])
     cli_flags.take_from_run(["thresholds"], exported.read_flags(FLAGS.model))
     cli_flags.require_tensorflow()
-    from dr_keras.evaluation import grading, predictions
+    from dr_keras.inference import graded, grading
 
     if exported.is_exported(FLAGS.model):
         results = exported.score_files(FLAGS.model, paths, FLAGS.batch_size)
@@ -42,7 +42,7 @@ def main(argv):
             print(f"{FLAGS.model}: {len(model.graders)} networks, one per fold: scores are their mean")
         results = grading.score_files(model, paths, FLAGS.batch_size)
     results = cli_flags.progress("grading")(results, total=len(paths))
-    failed = predictions.write_grades(FLAGS.output, results, cli_flags.parsed("thresholds"))
+    failed = graded.write_grades(FLAGS.output, results, cli_flags.parsed("thresholds"))
     cli_flags.say_graded(failed, len(paths))
 
 

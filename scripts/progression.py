@@ -38,7 +38,8 @@ def main(argv):
     cli_flags.take_data_from_run(of_run)
     cli_flags.check_data()
     cli_flags.require_tensorflow()
-    from dr_keras.evaluation import judged, progression
+    from dr_keras.evaluation import judged
+    from dr_keras.report import progression
 
     done = judged.judge(
         FLAGS.model, cli_flags.open_prepared, FLAGS.split, FLAGS.batch_size, cli_flags.progress("grading")

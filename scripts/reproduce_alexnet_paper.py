@@ -36,12 +36,14 @@ def main(argv):
     cli_flags.refuse_arguments(argv)
     cli_flags.check_data([256])
     cli_flags.require_tensorflow()
-    from dr_keras.evaluation import alexnet_page, alexnet_paper, alexnet_runs, report
-    from dr_keras.training import build, devices, fit, interrupt
+    from dr_keras.papers.alexnet import page, reproduction, runs
+    from dr_keras.report import metrics_report
+    from dr_keras.training import build, fit, interrupt
+    from dr_keras.training.hosts import devices
 
     if FLAGS.trunk_weights != "none":
         build.find_trunk("alexnet", FLAGS.trunk_weights)
-    recipe = alexnet_runs.Recipe(
+    recipe = runs.Recipe(
         FLAGS.trunk_weights,
         FLAGS.init_from,
         FLAGS.folds,
@@ -53,12 +55,12 @@ def main(argv):
     data_flags["normalization"] = ",".join(cli_flags.normalization()) or None
     with interrupt.StopRequest() as stop:
         hooks = fit.Hooks(
-            report=report.report_writer(seed=FLAGS.seed),
+            report=metrics_report.report_writer(seed=FLAGS.seed),
             should_stop=stop,
             progress=cli_flags.progress("features of the frozen trunk"),
         )
         try:
-            alexnet_runs.train(
+            runs.train(
                 recipe,
                 FLAGS.output_dir,
                 cli_flags.open_prepared,
@@ -69,11 +71,11 @@ def main(argv):
         except fit.Interrupted:
             print(f"stopped; what is done is in {FLAGS.output_dir}. The same command goes on from there.")
             raise SystemExit(130) from None
-    results = alexnet_paper.reproduce(
+    results = reproduction.reproduce(
         FLAGS.output_dir, FLAGS.data_dir, cli_flags.open_prepared, FLAGS.seed, FLAGS.threshold,
         FLAGS.clusters, cli_flags.progress,
     )  # fmt: skip
-    print("\n".join(alexnet_page.lines(results)))
+    print("\n".join(page.lines(results)))
     print(f"{FLAGS.output_dir}/index.html: open it in any browser")
 
 

@@ -199,7 +199,7 @@ def main(argv):
     cli_flags.refuse_arguments(argv)
     cli_flags.check_data([int(size) for size in FLAGS.image_sizes or [FLAGS.image_size]])
     cli_flags.require_tensorflow()
-    from dr_keras.training import cluster
+    from dr_keras.training.hosts import cluster
 
     chief = FLAGS.strategy != "multi_worker" or cluster.read_cluster(os.environ).is_chief
     from dr_keras.training import build, run_folder
@@ -210,9 +210,11 @@ def main(argv):
     flagfile = cli_flags.flagfile_text("train.py", leave_out=("run_dir", "cache_dir"))
     if chief:
         run_folder.claim_run_dir(run_dir, flagfile)
-    from dr_keras.evaluation import figures, report
+    from dr_keras.evaluation import agreement
     from dr_keras.explain.tensorboard import MapImages
-    from dr_keras.training import devices, fit, interrupt, progress, stages, tensorboard, workers
+    from dr_keras.report import figures, metrics_report
+    from dr_keras.training import fit, interrupt, progress, stages, tensorboard
+    from dr_keras.training.hosts import devices, workers
 
     strategy = devices.choose_strategy(FLAGS.strategy)
     devices.check_batch_size(FLAGS.batch_size, strategy)
@@ -229,7 +231,7 @@ def main(argv):
 
     with interrupt.StopRequest() as stop:
         hooks = fit.Hooks(
-            report=report.report_writer(cli_flags.parsed("thresholds"), FLAGS.seed),
+            report=metrics_report.report_writer(cli_flags.parsed("thresholds"), FLAGS.seed),
             callbacks=callbacks,
             on_step=bar,
             should_stop=stop,
@@ -256,7 +258,7 @@ def main(argv):
         return
     metrics = json.loads((last / run_folder.METRICS).read_text())
     judged = "out of fold" if FLAGS.folds else "validation" if FLAGS.validation_fraction else "leave one out"
-    print(f"{last}: {judged}: {report.summary(metrics)}")
+    print(f"{last}: {judged}: {agreement.summary(metrics)}")
 
 
 def _configs(precision):

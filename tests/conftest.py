@@ -22,7 +22,7 @@ def pytest_configure():
 def pytest_collection_modifyitems(items):
     """Puts the longest first, so that no worker ends with them alone."""
     places = {name: place for place, name in enumerate(_LONGEST)}
-    items.sort(key=lambda item: places.get(item.path.parent.name, len(places)))
+    items.sort(key=lambda item: min((places.get(part, len(places)) for part in item.path.parts), default=0))
 
 
 @pytest.fixture(scope="session")

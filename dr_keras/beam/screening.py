@@ -17,9 +17,9 @@ from apache_beam.ml.inference.base import ModelHandler, RunInference
 
 from dr_keras.beam import engine, tables, work_list
 from dr_keras.errors import InputError
-from dr_keras.evaluation.predictions import grade_row
 from dr_keras.export import exported
 from dr_keras.files import atomic_path, sole_writer, write_json
+from dr_keras.inference.graded import grade_row
 from dr_keras.training import run_folder
 
 FORMAT = 1
@@ -164,7 +164,7 @@ class PhotographGrader(ModelHandler):
             return exported.open_scorer(self._grading.model)
 
     def run_inference(self, batch, model, inference_args=None):
-        """Grades a `Shard`: list of one (number, rows as of `predictions.grade_row`)."""
+        """Grades a `Shard`: list of one (number, rows as of `graded.grade_row`)."""
         shard = work_list.Shard(*batch)
         with engine.telling():
             paths = work_list.read(self._work, shard)

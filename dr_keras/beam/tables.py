@@ -23,7 +23,7 @@ def write_shard(folder, number, form, rows, model):
         folder: where to.
         number: of the shard.
         form: of `FORMATS`.
-        rows: list of dicts, see `predictions.grade_row`.
+        rows: list of dicts, see `graded.grade_row`.
         model: SHA-256 of the model.
     """
     dead = [row for row in rows if row["error"]]

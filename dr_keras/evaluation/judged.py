@@ -3,10 +3,8 @@
 import dataclasses
 
 from dr_keras.data.shards import PreparedDataset
-from dr_keras.evaluation import gallery, progression
 from dr_keras.evaluation.crossfit import Scored
-from dr_keras.evaluation.grading import GradingModel, Scores, score_split
-from dr_keras.evaluation.report_page import Photographs
+from dr_keras.inference.grading import GradingModel, Scores, score_split
 from dr_keras.training import run_folder
 
 
@@ -85,24 +83,3 @@ def judge(path, open_prepared, split="auto", batch_size=32, progress=None):
         scores=scores.scores,
     )
     return Judged(path, model, prepared, scores, scored)
-
-
-def photographs(judged, count=8, shown=20, progress=None):
-    """Collects the photographs of a report: the worst errors with their maps, and a ranking by score.
-
-    Args:
-        judged: `Judged`.
-        count: of the worst errors.
-        shown: photographs in the ranking.
-        progress: wraps the explaining as `tqdm.tqdm` does, called with `total`.
-
-    Returns:
-        `Photographs`; None if no photograph has a score.
-    """
-    worst = gallery.worst_errors(judged.scored.labels, judged.scored.scores, count)
-    ranking = progression.progression(judged.prepared, judged.scores, shown)
-    if not ranking.images:
-        return None
-    method = gallery.method_for(judged.model.graders[0])
-    cases = gallery.gallery(judged.model, judged.prepared, judged.scores, worst, method, progress)
-    return Photographs(cases, method, ranking)

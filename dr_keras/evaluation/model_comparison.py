@@ -5,9 +5,9 @@ import functools
 import numpy as np
 
 from dr_keras.errors import InputError
+from dr_keras.evaluation.agreement import accuracy, referable_auc
 from dr_keras.evaluation.bootstrap import bootstrap_interval
 from dr_keras.evaluation.comparison import paired_difference
-from dr_keras.evaluation.report import accuracy, referable_auc
 from dr_keras.grades import score_to_grade
 from dr_keras.metrics import confusion_matrix, quadratic_weighted_kappa
 

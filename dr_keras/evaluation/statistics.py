@@ -11,9 +11,9 @@ import warnings
 import numpy as np
 
 from dr_keras.evaluation import calibration, crossfit, referral
+from dr_keras.evaluation.agreement import accuracy
 from dr_keras.evaluation.bootstrap import bootstrap_interval
 from dr_keras.evaluation.ranking import average_precision, roc_auc
-from dr_keras.evaluation.report import accuracy
 from dr_keras.evaluation.thresholds import kappa_optimal, range_separation
 from dr_keras.grades import DEFAULT_THRESHOLDS, GRADE_NAMES, NUM_GRADES, REFERABLE_GRADE, score_to_grade
 from dr_keras.metrics import confusion_matrix, quadratic_weighted_kappa

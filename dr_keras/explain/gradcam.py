@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from dr_keras.explain.activations import cell_grid, last_activation, layer_output
 from dr_keras.models.grader import network_and_front
-from dr_keras.training.inference import split_head
+from dr_keras.training.scoring import split_head
 
 _KEPT = 16  # models whose compiled maps are kept
 

@@ -8,7 +8,7 @@ import tensorflow as tf
 from dr_keras.errors import InputError
 from dr_keras.explain.activations import cell_grid
 from dr_keras.models.grader import is_linear_unit, network_and_front
-from dr_keras.training.inference import split_head
+from dr_keras.training.scoring import split_head
 
 _KEPT = 16  # models whose compiled maps are kept
 

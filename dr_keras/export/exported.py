@@ -8,7 +8,7 @@ from pathlib import Path
 from dr_keras.data.decoding import read_bytes
 from dr_keras.data.parallel import batches_ahead
 from dr_keras.errors import InputError
-from dr_keras.evaluation.predictions import Graded
+from dr_keras.inference.graded import Graded
 from dr_keras.training import run_folder
 
 EXTRA, METADATA = "assets.extra", "dr_keras.json"
@@ -87,7 +87,7 @@ def score_files(path, files, batch_size=32):
         batch_size: photographs in a batch.
 
     Yields:
-        `predictions.Graded` of each file, in order.
+        `graded.Graded` of each file, in order.
     """
     yield from open_scorer(path)(files, batch_size)
 
@@ -96,9 +96,9 @@ def open_scorer(path):
     """Loads what `--model` names, a run or an exported model, to score photographs again and again.
 
     Returns:
-        A function of files and the photographs in a batch that yields `predictions.Graded` of each file.
+        A function of files and the photographs in a batch that yields `graded.Graded` of each file.
     """
-    from dr_keras.evaluation import grading
+    from dr_keras.inference import grading
 
     if not is_exported(path):
         return functools.partial(grading.score_files, grading.GradingModel(path))

@@ -8,7 +8,7 @@ from dr_keras.explain import occlusion, overlay, ram
 from dr_keras.export import graph_overlay, graph_photographs
 from dr_keras.grades import REFERABLE_GRADE
 from dr_keras.models.grader import network_of
-from dr_keras.training.inference import scores_of
+from dr_keras.training.scoring import scores_of
 
 _AT_ONCE = 16  # photographs of a batch that are decoded side by side, where there are as many cores
 _WINDOWS = 8  # of the occlusion test, across and down

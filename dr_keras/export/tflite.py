@@ -14,7 +14,7 @@ from dr_keras.errors import InputError
 from dr_keras.export import check
 from dr_keras.export.float32 import rebuild_float32
 from dr_keras.models.grader import network_of
-from dr_keras.training.inference import scoring_step
+from dr_keras.training.scoring import scoring_step
 
 QUANTIZATIONS = ("none", "float16", "int8")
 _FLOAT32_OPS = ["CONCATENATION", "DIV", "MEAN", "MUL", "STRIDED_SLICE", "SUB"]  # under int8

@@ -12,7 +12,7 @@ from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from dr_keras.evaluation.page import NOTICE, NOTICE_TITLE
+from dr_keras.report.page import NOTICE, NOTICE_TITLE
 from dr_keras.serving import answers, forms, photographs, status
 from dr_keras.serving.gateway import Gateway, refusal
 from dr_keras.serving.refusal import Refused

@@ -15,7 +15,7 @@ import numpy as np
 from dr_keras.data import decoding
 from dr_keras.data.parallel import batches_ahead
 from dr_keras.errors import InputError
-from dr_keras.evaluation.predictions import Graded
+from dr_keras.inference.graded import Graded
 
 SIGNATURE = "serving_default"
 PHOTOGRAPHS = "image_bytes"
@@ -158,7 +158,7 @@ def score_files(client, paths, tries=8):
         tries: of each photograph; between them the wait doubles.
 
     Yields:
-        `predictions.Graded` of each file, in order.
+        `graded.Graded` of each file, in order.
 
     Raises:
         InputError: if the server doesn't answer, or not as expected.

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from dr_keras import files
-from dr_keras.evaluation import page
+from dr_keras.report import page
 from dr_keras.serving.forms import DEFAULT_SIGNATURE
 from dr_keras.serving.refusal import Refused
 from dr_keras.serving.servable import EXPLAIN, OCCLUDE, PHOTOGRAPHS

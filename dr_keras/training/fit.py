@@ -17,12 +17,12 @@ from dr_keras.errors import InputError
 from dr_keras.grades import score_to_grade
 from dr_keras.metrics import quadratic_weighted_kappa
 from dr_keras.models.grader import load_grader, network_of
-from dr_keras.training import workers
 from dr_keras.training.build import build_trainer
 from dr_keras.training.history import is_best, write_history
-from dr_keras.training.inference import Scorer
+from dr_keras.training.hosts import workers
 from dr_keras.training.run_folder import MODEL
 from dr_keras.training.schedules import learning_rate
+from dr_keras.training.scoring import Scorer
 from dr_keras.training.state import load_state, save_state, share_state
 from dr_keras.training.transfer import transfer_weights
 

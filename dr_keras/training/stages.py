@@ -12,12 +12,13 @@ from dr_keras import files
 from dr_keras.data import audit, splits
 from dr_keras.errors import InputError
 from dr_keras.models.grader import load_grader
-from dr_keras.training import run_folder, workers
+from dr_keras.training import run_folder
 from dr_keras.training.fit import STATE, Fit, Hooks
-from dr_keras.training.frozen_trunk import HeadFit
-from dr_keras.training.inference import Scorer
-from dr_keras.training.ridge import RidgeFit
-from dr_keras.training.trunk_features import FeatureCache
+from dr_keras.training.frozen.features import FeatureCache
+from dr_keras.training.frozen.head import HeadFit
+from dr_keras.training.frozen.ridge import RidgeFit
+from dr_keras.training.hosts import workers
+from dr_keras.training.scoring import Scorer
 
 HELD_OUT = "held_out"
 

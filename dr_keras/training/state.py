@@ -8,7 +8,7 @@ import numpy as np
 
 from dr_keras.errors import InputError
 from dr_keras.files import atomic_path
-from dr_keras.training import workers
+from dr_keras.training.hosts import workers
 
 
 def save_state(path, trainer, progress):

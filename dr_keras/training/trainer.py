@@ -5,7 +5,7 @@ from keras import ops
 
 from dr_keras.grades import NUM_GRADES
 from dr_keras.models.grader import network_of
-from dr_keras.training import workers
+from dr_keras.training.hosts import workers
 
 
 def mean_squared_error(grades, scores):

@@ -14,7 +14,7 @@ from dr_keras.data.augmentation import (
     affine_transforms,
     warp,
 )
-from dr_keras.training.devices import precision_scope
+from dr_keras.training.hosts.devices import precision_scope
 
 GOLDEN = "tensorflow_addons_0_23.json"
 # rotation, flip, shift y, shift x, log-scale y, log-scale x

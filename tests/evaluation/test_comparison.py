@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
+from dr_keras.evaluation.agreement import accuracy, referable_auc
 from dr_keras.evaluation.bootstrap import bootstrap_interval
 from dr_keras.evaluation.comparison import paired_difference
-from dr_keras.evaluation.report import accuracy, referable_auc
 
 
 def test_difference_of_accuracy_has_the_textbook_interval():

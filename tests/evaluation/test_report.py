@@ -5,9 +5,10 @@ import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score, cohen_kappa_score, confusion_matrix, roc_auc_score
 
+from dr_keras.evaluation.agreement import evaluate_predictions, referable_auc, summary
 from dr_keras.evaluation.predictions import read_predictions
-from dr_keras.evaluation.report import evaluate_predictions, referable_auc, summary, write_report
 from dr_keras.grades import score_to_grade
+from dr_keras.report.metrics_report import write_report
 
 FIGURES = ("quadratic_weighted_kappa", "accuracy", "referable_auc")
 

@@ -14,7 +14,7 @@ from dr_keras.explain.occlusion import occlusion_grid, occlusion_map
 from dr_keras.explain.ram import ram_grid, regression_activation_map, score_bias
 from dr_keras.models.grader import build_grader, network_of
 from dr_keras.models.nets import net4, net5, ram_net5
-from dr_keras.training.devices import precision_scope
+from dr_keras.training.hosts.devices import precision_scope
 
 MEAN, SD = (90.0, 61.5, 33.0), (70.0, 52.0, 31.0)
 

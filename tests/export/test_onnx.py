@@ -5,8 +5,8 @@ import pytest
 from prepared_folders import noise_images, write_prepared
 
 from dr_keras.errors import InputError
-from dr_keras.evaluation.grading import GradingModel
 from dr_keras.export import exported, onnx
+from dr_keras.inference.grading import GradingModel
 
 pytest.importorskip("onnxruntime", reason="ONNX isn't installed (extra onnx)")
 pytest.importorskip("tf2onnx", reason="ONNX isn't installed (extra onnx)")

@@ -17,7 +17,7 @@ from dr_keras.explain import explainer, occlusion, overlay, ram
 from dr_keras.export.exported import score_files
 from dr_keras.export.saved_model import export_saved_model, load_saved_model
 from dr_keras.export.warm_up import FILE
-from dr_keras.training.inference import scoring_step
+from dr_keras.training.scoring import scoring_step
 
 
 def keras_scores(graders, paths):

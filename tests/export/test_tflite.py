@@ -7,8 +7,8 @@ import pytest
 from prepared_folders import noise_images, write_prepared
 
 from dr_keras.errors import InputError
-from dr_keras.evaluation.grading import GradingModel
 from dr_keras.export import check, exported, float32, tflite
+from dr_keras.inference.grading import GradingModel
 from dr_keras.models.grader import network_of
 
 pytest.importorskip("ai_edge_litert", reason="LiteRT isn't installed (extra tflite)")

@@ -7,8 +7,8 @@ import tensorflow as tf
 from dr_keras.data.cache import open_prepared
 from dr_keras.data.lesion_masks import ANY_LESION, masked_synthetic_photographs
 from dr_keras.data.pipeline import training_batches
-from dr_keras.evaluation.grading import GradingModel
-from dr_keras.evaluation.map_evaluation import evaluate_maps, find_judges
+from dr_keras.evaluation.maps.evaluation import evaluate_maps, find_judges
+from dr_keras.inference.grading import GradingModel
 from dr_keras.training.build import build_trainer
 from dr_keras.training.config import TrainingConfig
 

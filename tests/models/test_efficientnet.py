@@ -10,7 +10,7 @@ from dr_keras.models.efficientnet import (
     efficientnet_lite2,
 )
 from dr_keras.models.grader import ARCHITECTURES, PUBLISHED_TRUNKS, build_grader, load_grader, network_of
-from dr_keras.training.devices import precision_scope
+from dr_keras.training.hosts.devices import precision_scope
 
 
 def windows_of(network, count=2):

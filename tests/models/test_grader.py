@@ -7,7 +7,7 @@ import pytest
 from dr_keras.errors import InputError
 from dr_keras.models.grader import ARCHITECTURES, build_grader, load_grader, network_of
 from dr_keras.models.nets import net4, net5, ram_net5
-from dr_keras.training.devices import precision_scope
+from dr_keras.training.hosts.devices import precision_scope
 
 MEAN, SD = (90.0, 61.5, 33.0), (70.0, 52.0, 31.0)
 

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from dr_keras.models.layers import Maxout, RMSPooling2D, Standardize, UntiedBias
-from dr_keras.training.devices import precision_scope
+from dr_keras.training.hosts.devices import precision_scope
 
 LAYERS = {
     "untied_bias": (lambda: UntiedBias(0.3, name="b"), (2, 5, 7, 4)),

@@ -10,7 +10,7 @@ import pytest
 
 from dr_keras.models import nets
 from dr_keras.models.nets import WINDOWS, net4, net5, ram_net5
-from dr_keras.training.devices import precision_scope
+from dr_keras.training.hosts.devices import precision_scope
 
 # P2 table 1 at 512 px (window 448). Of the other sizes, the same arithmetic by hand: a convolution
 # "same" gives ceil(n / stride), pooling floor((n - 3) / 2) + 1, a kernel of 4 padded by p n + 2p - 3.

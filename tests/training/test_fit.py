@@ -21,7 +21,7 @@ from dr_keras.training.build import build_network
 from dr_keras.training.config import TrainingConfig
 from dr_keras.training.fit import Fit, Hooks, Interrupted
 from dr_keras.training.history import is_best, write_history
-from dr_keras.training.inference import Scorer
+from dr_keras.training.scoring import Scorer
 from dr_keras.training.state import load_state, save_state
 
 CONFIG = TrainingConfig(

@@ -18,7 +18,7 @@ from dr_keras.models.nets import net5
 from dr_keras.training import run_folder
 from dr_keras.training.config import TrainingConfig
 from dr_keras.training.fit import Hooks
-from dr_keras.training.inference import Scorer
+from dr_keras.training.scoring import Scorer
 from dr_keras.training.stages import SplitPlan, divide, train_stages
 
 CONFIG = TrainingConfig(image_size=128, width=0.05, epochs=1, batch_size=8, learning_rate=0.001)

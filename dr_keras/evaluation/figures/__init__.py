@@ -1,5 +1,0 @@
-"""Figures of a report, by family; each returns a matplotlib figure that is no part of pyplot's state."""
-
-from dr_keras.evaluation.figures.confusion import confusion_figure, confusion_image
-
-__all__ = ["confusion_figure", "confusion_image"]

@@ -1,0 +1,177 @@
+"""The maps of trained models, scored against lesion masks beside maps that know nothing."""
+
+import collections
+import dataclasses
+
+import keras
+import numpy as np
+
+from dr_keras.data.duplicates import match_duplicates
+from dr_keras.data.inspection import inspect_files
+from dr_keras.data.lesion_masks import read_masks
+from dr_keras.errors import InputError
+from dr_keras.evaluation.maps.comparison import CENTRE, FUSED, RANDOM, RANDOMISED, compare_methods
+from dr_keras.evaluation.maps.localisation import centre_prior, score_map
+from dr_keras.explain.explainer import Explainer, load_photographs
+from dr_keras.explain.geometry import place
+from dr_keras.inference.grading import graders_of, normalization_of
+from dr_keras.models.grader import is_linear_unit, network_of
+from dr_keras.training import run_folder
+
+
+@dataclasses.dataclass(frozen=True)
+class Judges:
+    """Who may explain a photograph: of each model, the positions of its networks that never saw it."""
+
+    photograph: object
+    networks: tuple[tuple[int, ...], ...]
+
+
+def find_judges(models, photographs, graded):
+    """Finds for each masked photograph the networks that were neither trained nor chosen on it.
+
+    Masked photographs have names of their own, yet most are copies of graded ones, or second
+    exposures of the same eye: these are found by their pixels (`data.duplicates`).
+
+    Args:
+        models: list of `GradingModel`.
+        photographs: list of `MaskedPhotograph`.
+        graded: list of `Record`: the graded photographs that the models may have been trained on.
+
+    Returns:
+        List of `Judges` of those photographs that each model has a network for, and the number of
+        photographs that show the same eye as a graded one.
+    """
+    matches = _matches(photographs, graded)
+    seen = [
+        [
+            np.isin(run_folder.splits_of(path.parent / run_folder.SPLIT, graded), run_folder.SEEN)
+            for path in model.paths
+        ]
+        for model in models
+    ]
+    found = []
+    for number, photograph in enumerate(photographs):
+        networks = tuple(
+            tuple(k for k, known in enumerate(of_model) if not known[matches[number]].any())
+            for of_model in seen
+        )
+        if all(networks):
+            found.append(Judges(photograph, networks))
+    return found, sum(bool(same) for same in matches.values())
+
+
+def _matches(photographs, graded):
+    """Positions of the graded photographs that show the same eye as each masked one: dict of lists."""
+    found = {number: [] for number in range(len(photographs))}
+    if graded:
+        masked, known = (
+            [seen.fingerprint for seen in inspect_files([item.path for item in some])]
+            for some in (photographs, graded)
+        )
+        readable = [number for number, vector in enumerate(known) if vector is not None]
+        unreadable = [item.path for item, vector in zip(photographs, masked, strict=True) if vector is None]
+        if unreadable:
+            raise InputError(f"{unreadable[0]}: can't be read")
+        for first, second, _ in match_duplicates(np.stack(masked), np.stack([known[n] for n in readable])):
+            found[first].append(readable[second])
+    return found
+
+
+def evaluate_maps(models, judges, methods=("ram",), max_side=1024, batch_size=8, seed=0, progress=None):
+    """Scores the maps of models against lesion masks.
+
+    Args:
+        models: list of `GradingModel`.
+        judges: list of `Judges`.
+        methods: of `explainer.METHODS`.
+        max_side: longer side of the frame in which maps and masks are compared, in pixels; IDRiD's masks
+            are compared at their own size of 1024 here.
+        batch_size: photographs in a batch.
+        seed: of the random map and the bootstrap.
+        progress: wraps the photographs as `tqdm.tqdm` does, called with `total`.
+
+    Returns:
+        dict `{method: {lesion: {"auprc", "prevalence", "pointing_game", "best_iou", "energy_inside": each
+        {"value", "low", "high"}, "n", "above"}}}`; see `localisation.score_map`, and `compare_methods` for
+        `above`, which methods have and baselines lack. Methods are named
+        "ram/NETWORK_SIZE"; "fused" is the mean of the models' RAMs (P2 section 4.5.2); the baselines are
+        "random" (noise, cell by cell), "centre" (a Gaussian on the middle) and "randomised/NETWORK_SIZE"
+        (the RAM of the same network before any training).
+    """
+    rows = collections.defaultdict(lambda: collections.defaultdict(list))
+    results = _scored(models, judges, methods, max_side, batch_size, np.random.default_rng(seed))
+    for scores in progress(results, total=len(judges)) if progress else results:
+        for (method, lesion), row in scores.items():
+            if not np.isnan(row["auprc"]):
+                rows[method][lesion].append(row)
+    return compare_methods(rows, seed)
+
+
+def model_labels(models):
+    """A name for each model, of its architecture and size; of several alike, numbered."""
+    names = [f"{network_of(model.graders[0]).name}_{model.image_size}" for model in models]
+    return [
+        f"{name}_{names[: number + 1].count(name)}" if names.count(name) > 1 else name
+        for number, name in enumerate(names)
+    ]
+
+
+def _scored(models, judges, methods, max_side, batch_size, generator):
+    """Yields for each photograph a dict of (method, lesion) to the measures of `score_map`."""
+    untrained = [[_untrained(model.graders[0])] for model in models] if "ram" in methods else []
+    sizes = {model.image_size for model in models}
+    groups = collections.defaultdict(list)
+    for judge in judges:
+        groups[judge.networks].append(judge.photograph)
+    for networks, photographs in groups.items():
+        graders = graders_of(models, networks)
+        explainers = dict(_explainers(model_labels(models), graders, untrained, methods))
+        remaining = iter(photographs)
+        paths = [photograph.path for photograph in photographs]
+        for batch in load_photographs(paths, sizes, max_side, batch_size, normalization_of(models)):
+            loaded = [readable(path, photograph, reason) for path, photograph, reason in batch]
+            explained = [explainer.explain(loaded) for explainer in explainers.values()]
+            for explanations in zip(*explained, strict=True):
+                heats = {name: found.heat for name, found in zip(explainers, explanations, strict=True)}
+                yield _score(next(remaining), explanations[0], heats, generator)
+
+
+def _untrained(grader):
+    """The same network before any training; a score that starts from zero, whose map is flat, at random."""
+    clone = keras.models.clone_model(grader)
+    score = network_of(clone).layers[-1]
+    if is_linear_unit(score) and not score.kernel.numpy().any():
+        score.kernel.assign(keras.random.normal(score.kernel.shape, seed=0))
+    return clone
+
+
+def readable(path, photograph, reason):
+    """Returns a photograph as `load_photographs` yields it; `InputError` if its file can't be read."""
+    if photograph is None:
+        raise InputError(f"{path}: {reason}")
+    return photograph
+
+
+def _explainers(labels, graders, untrained, methods):
+    for method in methods:
+        for label, own in zip(labels, graders, strict=True):
+            yield f"{method}/{label}", Explainer([own], method)
+    if "ram" in methods:
+        if len(graders) > 1:
+            yield FUSED, Explainer(graders)
+        for label, own in zip(labels, untrained, strict=True):
+            yield f"{RANDOMISED}/{label}", Explainer([own])
+
+
+def _score(photograph, explanation, heats, generator):
+    height, width = explanation.heat.shape
+    view, grid = explanation.field_of_view, explanation.grids[0]
+    noise = generator.random(explanation.maps[0].shape, dtype="float32")
+    heats |= {RANDOM: place(noise, grid, view, height, width), CENTRE: centre_prior(view)}
+    masks = read_masks(photograph, height, width)
+    return {
+        (method, lesion): score_map(heat, mask, view)
+        for method, heat in heats.items()
+        for lesion, mask in masks.items()
+    }

@@ -1,0 +1,176 @@
+"""Clusters of abnormal patches: k-means over deep features, t-SNE, stages over clusters (P1 section 3.3)."""
+
+import csv
+import dataclasses
+from pathlib import Path
+
+import cv2
+import keras
+import numpy as np
+from scipy.stats import chi2_contingency
+from sklearn.cluster import KMeans
+from sklearn.manifold import TSNE
+from sklearn.metrics import silhouette_score
+
+from dr_keras import files
+from dr_keras.errors import InputError
+from dr_keras.explain.activations import layer_output
+from dr_keras.grades import NUM_GRADES
+from dr_keras.models.grader import network_and_front
+from dr_keras.papers.alexnet.patches import COLUMNS, TABLE
+
+_LEAST = 4  # patches that can be clustered and laid out at all
+
+
+@dataclasses.dataclass(frozen=True)
+class PatchTable:
+    """What `segment_patches.py` wrote.
+
+    Attributes:
+        images: str (n,), the photograph that each patch is from.
+        labels: int (n,), that photograph's true grade.
+        drops: float64 (n,), in the unit interval.
+        pictures: list of uint8 (height, width, 3), RGB.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+    drops: np.ndarray
+    pictures: list
+
+
+def read_patches(folder):
+    """Reads the patches in a folder of `segment_patches.py`.
+
+    Raises:
+        InputError: if there is no such table, it can't be read, or it has too few patches.
+    """
+    path = Path(folder) / TABLE
+    try:
+        with open(path, newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+        known = [(row["image"], int(row["label"]), float(row["score_drop"])) for row in rows]
+    except (OSError, KeyError, TypeError, ValueError, csv.Error):
+        raise InputError(
+            f"{path}: expected a table of patches with the columns {','.join(COLUMNS)}"
+        ) from None
+    if len(rows) < _LEAST:
+        raise InputError(f"{path}: {len(rows)} patches; expected {_LEAST} or more, by a lower --threshold")
+    images, labels, drops = map(np.array, zip(*known, strict=True))
+    return PatchTable(images, labels, drops, [_read_patch(Path(folder) / row["patch"]) for row in rows])
+
+
+def _read_patch(path):
+    """A patch is smaller than any photograph that `decoding` would take."""
+    picture = cv2.imread(str(path))
+    if picture is None:
+        raise InputError(f"{path}: expected a patch that segment_patches.py wrote")
+    return picture[..., ::-1]
+
+
+def deep_features(grader, pictures, layer="pool5", batch_size=64):
+    """Features of patches, each enlarged to the grader's image: means over positions of a layer.
+
+    Args:
+        grader: model from `build_grader`.
+        pictures: list of uint8 (height, width, 3), RGB.
+        layer: name of a layer of its network.
+        batch_size: patches in a batch.
+
+    Returns:
+        float32 (n, channels), each of length 1, so that k-means compares patterns and not strength.
+    """
+    network, front = network_and_front(grader)
+    trunk = keras.Model(network.inputs, keras.ops.mean(layer_output(network, layer), axis=(1, 2)))
+    size, parts = grader.input_shape[1], []
+    for start in range(0, len(pictures), batch_size):
+        batch = [cv2.resize(p, (size, size)) for p in pictures[start : start + batch_size]]
+        parts.append(np.asarray(trunk(front(np.stack(batch).astype("float32")), training=False), "float32"))
+    features = np.concatenate(parts)
+    return features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-12)
+
+
+def cluster(features, k=20, seed=0):
+    """K-means: int (n,), clusters numbered from 0 by size, the largest first; at most one for each patch."""
+    found = KMeans(_at_most(features, k), n_init=10, random_state=seed).fit_predict(features)
+    sizes = np.bincount(found)
+    rank = np.argsort(np.argsort(-sizes, kind="stable"), kind="stable")
+    return rank[found]
+
+
+def silhouettes(features, ks, seed=0):
+    """Mean silhouette of the clusters that each k gives: dict of k to a number from -1 to 1."""
+    curve = {}
+    for k in ks:
+        if 2 <= k <= _at_most(features, len(features) - 1):
+            curve[int(k)] = float(silhouette_score(features, cluster(features, k, seed)))
+    return curve
+
+
+def lay_out(features, seed=0):
+    """Places on a plane by t-SNE: float32 (n, 2)."""
+    perplexity = min(30.0, (len(features) - 1) / 3)
+    return TSNE(perplexity=perplexity, init="pca", random_state=seed).fit_transform(features)
+
+
+def stages_over_clusters(clusters, labels, images, seed=0, num_permutations=999):
+    """Tests whether clusters and stages have to do with one another.
+
+    The chi-square test takes patches as independent, which those of one photograph aren't; so the second
+    p-value deals the grades to the photographs anew.
+
+    Args:
+        clusters, labels, images: (n,) of each patch its cluster, true grade and photograph.
+        seed, num_permutations: of the second p-value.
+
+    Returns:
+        dict: `counts` (clusters x 5), `chi_square`, `degrees_of_freedom`, `p_value`, `cramers_v`,
+        `p_value_by_photograph`. NaN where there is one cluster or stage only.
+    """
+    counts = _counts(clusters, labels)
+    table = counts[:, counts.any(axis=0)]
+    nan = float("nan")
+    result = dict.fromkeys(("chi_square", "degrees_of_freedom", "p_value", "cramers_v"), nan)
+    result |= {"counts": counts.tolist(), "p_value_by_photograph": nan}
+    if min(table.shape) < 2:
+        return result
+    chi, p, freedom, _ = chi2_contingency(table, correction=False)
+    names, of = np.unique(images, return_inverse=True)
+    own = np.zeros(len(names), int)
+    own[of] = labels
+    rng, higher = np.random.default_rng(seed), 1
+    for _ in range(num_permutations):
+        dealt = _counts(clusters, rng.permutation(own)[of])
+        higher += _chi_square(dealt) >= chi - 1e-9
+    return result | {
+        "chi_square": float(chi),
+        "degrees_of_freedom": int(freedom),
+        "p_value": float(p),
+        "cramers_v": float(np.sqrt(chi / (table.sum() * (min(table.shape) - 1)))),
+        "p_value_by_photograph": float(higher / (num_permutations + 1)),
+    }
+
+
+def write_table(path, table, clusters, places):
+    """Writes one row per patch: its number, photograph, true grade, drop, cluster and place."""
+    with files.atomic_path(path) as temporary, open(temporary, "w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(("patch", "image", "label", "score_drop", "cluster", "x", "y"))
+        for number, (x, y) in enumerate(places):
+            known = table.images[number], table.labels[number], table.drops[number], clusters[number]
+            writer.writerow([number, *known, round(float(x), 4), round(float(y), 4)])
+
+
+def _at_most(features, k):
+    return min(k, len(np.unique(features, axis=0)))
+
+
+def _counts(clusters, labels):
+    counts = np.zeros((clusters.max() + 1, NUM_GRADES), int)
+    np.add.at(counts, (clusters, labels), 1)
+    return counts
+
+
+def _chi_square(counts):
+    expected = np.outer(counts.sum(axis=1), counts.sum(axis=0)) / counts.sum()
+    return float(np.sum(np.square(counts - expected)[expected > 0] / expected[expected > 0]))

@@ -1,0 +1,70 @@
+"""The search for abnormal patches in graded photographs, each by networks that may judge it (P1 3.3)."""
+
+import dataclasses
+
+import numpy as np
+
+from dr_keras.evaluation.judged import Judged
+from dr_keras.papers.alexnet import patches
+
+
+@dataclasses.dataclass(frozen=True)
+class PatchSearch:
+    """What `search` returns.
+
+    Attributes:
+        judged: the photographs that were searched.
+        patches: list of `patches.Patch`.
+        scores: float64 (n,) of the photographs; `drops`: float32 (n, rows, columns), in the unit interval.
+        layer, window: of the cells, and the windows' side in them.
+        advice: a remark on the threshold, or "".
+    """
+
+    judged: Judged
+    patches: list
+    scores: np.ndarray
+    drops: np.ndarray
+    layer: str
+    window: int
+    advice: str
+
+    def above(self, threshold):
+        """The same search with another threshold, windows that overlap kept apart."""
+        found = patches.select(self.drops, threshold, self.window)
+        advice = patches.advice(self.drops, threshold)
+        return dataclasses.replace(self, patches=found, advice=advice)
+
+    def write(self, output_dir):
+        """Writes the patches and their table; see `patches.write_patches`. Returns the table's path."""
+        prepared, indices = self.judged.prepared, self.judged.scores.indices
+        views = [prepared.views[index] for index in indices]
+        places = patches.boxes(self.patches, self.judged.model.graders[0], views, self.layer)
+        records = [prepared.records[index] for index in indices]
+        return patches.write_patches(
+            output_dir, self.patches, places, records, self.judged.scored.labels, self.scores,
+            prepared.image_size,
+        )  # fmt: skip
+
+    def summary(self):
+        """How many patches were found, in words."""
+        of = len({patch.position for patch in self.patches})
+        return f"{len(self.patches)} patches of {of} among {len(self.scores)} photographs"
+
+
+def search(judged, threshold=0.2, window=2, layer="pool5", merge=False, batch_size=32, progress=None):
+    """Searches photographs for the windows without which their score falls.
+
+    Args:
+        judged: `Judged`, the photographs with the networks that may judge each.
+        threshold, window, merge: as for `patches.select`.
+        layer, batch_size, progress: as for `patches.occlusion_drops`.
+
+    Returns:
+        `PatchSearch`.
+    """
+    scores, drops = patches.occlusion_drops(
+        judged.model.graders, judged.prepared, judged.scores.indices, judged.scores.scored_by, window, layer,
+        batch_size, progress,
+    )  # fmt: skip
+    found = patches.select(drops, threshold, window, merge)
+    return PatchSearch(judged, found, scores, drops, layer, window, patches.advice(drops, threshold))

@@ -1,0 +1,101 @@
+"""How well a model finds eyes to refer: operating points, calibration, what is left to a doctor."""
+
+from dr_keras.grades import REFERABLE_GRADE
+from dr_keras.report import page
+from dr_keras.report.chapters.method import chosen_on
+from dr_keras.report.figures.curves import OPERATING_POINTS
+from dr_keras.report.wording import interval_text, number, percent, share_text
+
+
+def referable(metrics, pictures):
+    """ROC and precision-recall curve for referable disease, with the operating points."""
+    found, n = metrics["referable"], metrics["n"]
+    points = found["operating_points"]
+    rows = [
+        (name, number(points[key]["cut"]), *[share_text(points[key][figure])
+         for figure in ("sensitivity", "specificity", "ppv", "npv")],
+         f"{points[key]['false_negatives']} / {points[key]['false_positives']}")
+        for key, name in OPERATING_POINTS.items()
+    ]  # fmt: skip
+    targets = "; ".join(
+        f"{name} aims at {percent(points[key]['target'])} {key.split('_')[1]}"
+        for key, name in OPERATING_POINTS.items()
+    )
+    return page.Section(
+        "referable",
+        "Finding eyes to refer",
+        (
+            f"{found['n']} of {n} photographs ({percent(found['prevalence'])}) are referable "
+            f"(grade {REFERABLE_GRADE} or higher). Two cuts of the score are offered: {targets}. "
+            f"{chosen_on(metrics)}",
+            page.side_by_side(
+                page.figure(
+                    pictures["referable_roc"],
+                    f"ROC curve for referable disease, area {interval_text(found['roc_auc'])}",
+                    "The nearer the curve comes to the upper left corner, the more referable eyes are found "
+                    "at few false alarms; the marks are the two cuts.",
+                ),
+                page.figure(
+                    pictures["referable_precision_recall"],
+                    f"Precision-recall curve, average precision {interval_text(found['average_precision'])}",
+                    "Height is the share of referred eyes that are truly referable; it depends on how common "
+                    "the disease is among the photographs.",
+                ),
+            ),
+            page.table(
+                (
+                    "Operating point",
+                    "Cut",
+                    "Sensitivity",
+                    "Specificity",
+                    "PPV",
+                    "NPV",
+                    "Missed / false alarms",
+                ),
+                rows,
+                "With 95 % Wilson intervals. PPV, NPV: how often a positive, a negative answer is right.",
+            ),
+        ),
+    )
+
+
+def calibration(metrics, pictures):
+    """Reliability of the referable probability."""
+    fitted = metrics["calibration"]
+    return page.Section(
+        "calibration",
+        "Can the probability be trusted?",
+        (
+            "The score becomes a probability that the eye is referable by a logistic curve, "
+            f"1 / (1 + exp(−({number(fitted['slope'])} × score {_signed(fitted['intercept'])}))), "
+            "fitted like the cuts for referral, above.",
+            page.figure(
+                pictures["reliability"],
+                f"Reliability diagram; expected calibration error {interval_text(fitted['ece'], 3)}",
+                "Of eyes given 70 %, seven in ten should be referable: then the points lie on the line. ECE "
+                "is their mean distance from it, weighted by the number of photographs (bars).",
+            ),
+        ),
+    )
+
+
+def _signed(value):
+    """A term of a sum, such as "− 3.08"."""
+    term = number(value, sign=True)
+    return f"{term[0]} {term[1:]}" if len(term) > 1 else term
+
+
+def referral(pictures):
+    """Kappa against the share of photographs kept."""
+    return page.Section(
+        "referral",
+        "If doubtful photographs go to a doctor",
+        (
+            page.figure(
+                pictures["referral"],
+                "Quadratic weighted kappa against the share of photographs that the model grades",
+                "From left to right, more of the photographs whose score is close to a threshold are left "
+                "to a doctor; a rising line says that the model’s doubt is where its errors are.",
+            ),
+        ),
+    )

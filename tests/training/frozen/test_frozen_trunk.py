@@ -1,0 +1,167 @@
+"""Heads on a frozen trunk: cached features, losses, and what stays as it was."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from prepared_folders import noise_images, write_prepared
+
+from dr_keras.data.audit import audit_prepared
+from dr_keras.data.sampling import SamplingConfig
+from dr_keras.errors import InputError
+from dr_keras.models.grader import build_grader, load_grader, network_of
+from dr_keras.models.nets import net5
+from dr_keras.training import run_folder
+from dr_keras.training.config import TrainingConfig
+from dr_keras.training.fit import Hooks, Interrupted
+from dr_keras.training.frozen import features
+from dr_keras.training.frozen.features import FeatureCache, trunk_of
+from dr_keras.training.frozen.head import HeadFit, cross_entropy
+from dr_keras.training.scoring import Scorer
+from dr_keras.training.stages import SplitPlan, divide, train_stages
+from dr_keras.training.trainer import LOSSES
+
+CONFIG = TrainingConfig(
+    image_size=128, width=0.1, epochs=5, batch_size=8, optimizer="adam", learning_rate=0.01, l2=0.0,
+    freeze_through="conv11", loss="euclidean", sampling=SamplingConfig(resample=False),
+)  # fmt: skip
+GRADES = [0, 1, 2, 3, 4] * 8
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory):
+    return write_prepared(tmp_path_factory.mktemp("frozen"), noise_images(40, 128), GRADES)
+
+
+def fit(prepared, folder, cache=None, **changes):
+    folder.mkdir(parents=True, exist_ok=True)
+    config = dataclasses.replace(CONFIG, **changes)
+    cache = cache or FeatureCache(prepared)
+    quiet = Hooks(say=lambda line: None)
+    return HeadFit(config, prepared, np.arange(30), np.arange(30, 40), folder, cache, None, quiet)
+
+
+def test_losses_by_hand():
+    grades = np.array([0.0, 4.0], "float32")
+    np.testing.assert_allclose(LOSSES["euclidean"](grades, np.array([2.0, 3.0], "float32")), [1 / 8, 1 / 32])
+    probabilities = np.array([[0.5, 0.5, 0, 0, 0], [0.25, 0, 0, 0, 0.75]], "float32")
+    np.testing.assert_allclose(cross_entropy(grades, probabilities), -np.log([0.5, 0.75]), rtol=1e-5)
+
+
+def test_features_are_the_trunks_in_eight_orientations(prepared):
+    grader = build_grader(net5(128, width=0.1), 128, (90, 60, 30), (70, 50, 30))
+    network = network_of(grader)
+    trunk = trunk_of(network, "conv11")
+    found = FeatureCache(prepared).of(grader, trunk, np.array([7, 3]))
+    assert found.shape == (2, 8, *trunk.output.shape[1:]) and found.dtype == np.float16
+    for row, index in zip(found, (7, 3), strict=True):
+        image = prepared.read([index])[0].astype("float32")
+        turned = [np.rot90(each, k) for each in (image, image[:, ::-1]) for k in range(4)]
+        assert len({each.tobytes() for each in turned}) == 8
+        windows = grader.get_layer("standardize")(np.stack(turned)[:, 8:120, 8:120])
+        np.testing.assert_allclose(row, np.asarray(trunk(windows)), atol=2e-3)
+
+
+def test_features_are_computed_once(prepared, monkeypatch):
+    grader = build_grader(net5(128, width=0.1), 128, (90, 60, 30), (70, 50, 30))
+    trunk, cache, read = trunk_of(network_of(grader), "conv11"), FeatureCache(prepared), []
+    batches = features.evaluation_batches
+    monkeypatch.setattr(
+        features, "evaluation_batches", lambda *args: read.append(args[1].tolist()) or batches(*args)
+    )
+    first = cache.of(grader, trunk, np.array([4, 2]))
+    again = cache.of(grader, trunk, np.array([2, 5, 4]))
+    assert read == [[2, 4], [5]]
+    np.testing.assert_array_equal(again[[2, 0]], first)
+    kept = list(prepared.folder.glob("features-*.npy"))
+    assert len(kept) == 1 and not list(prepared.folder.parent.glob("*.npy"))
+    np.testing.assert_array_equal(FeatureCache(prepared).of(grader, trunk, np.array([2, 5, 4])), again)
+    assert len(read) == 2  # another run finds them on disk
+    network_of(grader).get_layer("conv3_bias").bias.assign_add(
+        tf.ones_like(network_of(grader).get_layer("conv3_bias").bias)
+    )
+    changed = cache.of(grader, trunk, np.array([2, 4]))  # another trunk: nothing old is given out
+    assert read[2] == [2, 4] and np.abs(changed - first[::-1]).max() > 0.01
+
+
+def test_a_stop_keeps_the_features_that_are_done(tmp_path, monkeypatch):
+    prepared = write_prepared(tmp_path, noise_images(40, 128), GRADES)
+    grader = build_grader(net5(128, width=0.1), 128, (90, 60, 30), (70, 50, 30))
+    trunk, read = trunk_of(network_of(grader), "conv11"), []
+    with pytest.raises(Interrupted):
+        FeatureCache(prepared, should_stop=lambda: True).of(grader, trunk, np.arange(40))
+    batches = features.evaluation_batches
+    monkeypatch.setattr(
+        features, "evaluation_batches", lambda *args: read.append(args[1].tolist()) or batches(*args)
+    )
+    assert np.isfinite(FeatureCache(prepared).of(grader, trunk, np.arange(40))).all()
+    assert read == [list(range(16, 40))]
+
+
+def test_only_the_head_changes_and_the_model_is_whole(prepared, tmp_path):
+    running = fit(prepared, tmp_path)
+    network = network_of(running.grader)
+    before = {layer.name: layer.get_weights() for layer in network.layers}
+    history = running.run()
+    for name, values in before.items():
+        same = all(np.array_equal(a, b) for a, b in zip(values, network.get_layer(name).get_weights()))
+        assert same == (name != "score"), name
+    saved = load_grader(tmp_path / "model.keras")
+    scores = Scorer(saved, prepared)(np.arange(30, 40))
+    losses = [row["val_loss"] for row in history]
+    # The model is that of the least validation loss: its whole pass gives the loss of the cached features.
+    errors = ((scores - prepared.grades[30:40]) / 4) ** 2 / 2
+    assert errors.mean() == pytest.approx(min(losses), rel=0.01)
+    assert losses[0] > min(losses)
+    assert (tmp_path / "history.csv").read_text().splitlines()[0] == (
+        "epoch,learning_rate,loss,val_loss,val_quadratic_weighted_kappa"
+    )
+
+
+def test_same_seed_same_weights(prepared, tmp_path):
+    cache = FeatureCache(prepared)
+    runs = [fit(prepared, tmp_path / str(n), cache, seed=seed) for n, seed in enumerate((1, 1, 2))]
+    first, same, other = ([row["loss"] for row in run.run()] for run in runs)
+    assert first == same and first != other
+
+
+def test_wrong_layers_and_losses(prepared, tmp_path):
+    for changes, message in [
+        ({"freeze_through": "pool9"}, "--freeze_through=pool9: net5 has no such layer"),
+        ({"freeze_through": "score"}, "--freeze_through=score: leaves nothing of net5 to train"),
+        ({"loss": "cross_entropy"}, "--loss=cross_entropy: --head=classification has cross_entropy"),
+    ]:
+        with pytest.raises(InputError, match=message):
+            fit(prepared, tmp_path, **changes)
+
+
+def test_folds_leave_an_ordinary_run(prepared, tmp_path):
+    reported = []
+
+    def report(folder, records, labels, scores):
+        reported.append((folder, scores))
+        (folder / run_folder.METRICS).write_text("{}")
+
+    hooks = Hooks(report=report, say=lambda line: None)
+    plan = SplitPlan(2, 0.2)
+    strategy = tf.distribute.get_strategy()
+    folder = train_stages([CONFIG], lambda size: prepared, tmp_path, plan, strategy, hooks)
+    assert [path for path, _ in reported] == [folder / "fold_0", folder / "fold_1", folder]
+    assert len(reported[2][1]) == 40
+    for path in run_folder.find_models(folder):
+        assert sorted(set(run_folder.read_splits(path.parent / run_folder.SPLIT).values())) == [
+            "held_out", "train", "validation",
+        ]  # fmt: skip
+
+
+def test_caps_and_test_split(prepared):
+    plan = SplitPlan(0, 0.125, seed=1, test_fraction=0.2, caps=(3, 8, 2, 0, 8))
+    ((assigned,), notes) = divide(prepared, audit_prepared(prepared), plan)
+    assert notes == []
+    kept = np.array([name != "" for name in assigned])
+    assert np.bincount(prepared.grades[kept], minlength=5).tolist() == [3, 8, 2, 0, 8]
+    assert assigned == divide(prepared, audit_prepared(prepared), plan)[0][0]
+    everything = divide(prepared, audit_prepared(prepared), dataclasses.replace(plan, caps=()))[0][0]
+    assert everything.count("test") == 8 and everything.count("") == 0
+    assert 4 <= everything.count("validation") <= 5
