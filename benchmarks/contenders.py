@@ -112,14 +112,14 @@ def prepare_with_project(path, image_size):
     def prepare(times):
         cv2.setNumThreads(1)
         for _ in range(times):
-            preparation.prepare_image(path, image_size)
+            preparation.Photograph(path).prepare(image_size)
 
     return prepare
 
 
 def prepare_with_pillow(path, image_size):
     """The same with Pillow: full decode, crop, and its own choice of resize. It is told where to crop."""
-    top, left, height, width = preparation.prepare_image(path, image_size).field_of_view.rectangle
+    top, left, height, width = preparation.Photograph(path).prepare(image_size).field_of_view.rectangle
 
     def prepare(times):
         for _ in range(times):

@@ -17,7 +17,7 @@ from absl import flags
 
 from dr_keras import cli_flags
 
-cli_flags.define_model_flag(shipped=True)
+cli_flags.define_model_flag()
 cli_flags.define_data_flags()
 cli_flags.define_cache_dir()
 cli_flags.define_output("the figures as JSON", required=False)
@@ -45,13 +45,11 @@ def main(argv):
     import timing
 
     from dr_keras import files
-    from dr_keras.export import check, exported
-    from dr_keras.grades import DEFAULT_THRESHOLDS
-    from dr_keras.inference.grading import GradingModel
+    from dr_keras.export import check
+    from dr_keras.inference.grader import load_grader
 
-    named = exported.read_flags(FLAGS.model).get("thresholds")
-    thresholds = [float(cut) for cut in named.split(",")] if named else DEFAULT_THRESHOLDS
-    model = GradingModel(FLAGS.model)
+    model = load_grader(cli_flags.find_model())
+    thresholds = model.rules.thresholds
     prepared = cli_flags.open_prepared(model.image_size)
     chosen = np.random.default_rng(0).permutation(np.flatnonzero(prepared.grades >= 0))
     compared, calibrating = chosen[: FLAGS.photographs], chosen[-FLAGS.calibration_images :]
@@ -75,34 +73,34 @@ def contenders(model, images, paths, representative, folder):
     """Yields (name, bytes, function that scores so many photographs, their scores), Keras first."""
     from served import connect, request_body, running
 
-    from dr_keras.export import exported, tflite
-    from dr_keras.export.saved_model import export_saved_model, load_saved_model
+    from dr_keras.export import metadata, tflite
+    from dr_keras.export.saved_model import export_saved_model
+    from dr_keras.inference.grader import load_grader
+    from dr_keras.inference.runtimes import TFLiteRuntime
 
-    steps = model.scoring_steps()
-
-    def keras_score(batch):
-        return np.mean([step(batch).numpy() for step in steps], axis=0)
+    keras_score = model.score_prepared
 
     def of_images(score):
         return lambda count: score(images[np.arange(count) % len(images)])
 
-    size = sum(path.stat().st_size for path in model.paths)
+    size = sum(path.stat().st_size for path in model.model_files)
     scores = [keras_score(images[start : start + BATCH]) for start in range(0, len(images), BATCH)]
     yield "Keras", size, of_images(keras_score), np.concatenate(scores)
-    version = export_saved_model(model.graders, Path(folder) / "model")
-    loaded = load_saved_model(version)
-    scores = np.array([graded.score for graded in exported.score_files(version, paths)])
+    version = export_saved_model(model.networks, Path(folder) / "model")
+    loaded = load_grader(version)
+    scores = np.array([graded.score for graded in loaded.grade(paths)])
     size = sum(file.stat().st_size for file in Path(version).rglob("*") if file.is_file())
-    yield "SavedModel", size, of_images(lambda batch: loaded.grade_pixels(batch)["score"]), scores
+    yield "SavedModel", size, of_images(loaded.score_prepared), scores
     with running(Path(version).parent) as server:
         _, ask = connect(server.address)
         scores = [score for path in paths for score in served_scores(ask, request_body([read(path)]))]
         bodies = {count: request_body([read(path) for path in paths[:count]]) for count in (1, BATCH)}
         yield "server, over HTTP", size, lambda count: served_scores(ask, bodies[count]), np.array(scores)
     for quantize in tflite.QUANTIZATIONS:
-        content = tflite.convert(model.graders, quantize, representative)
-        lite = tflite.TFLiteModel(content)
-        yield f"TFLite, {quantize}", len(content), of_images(lite), np.asarray(lite(images))
+        content = tflite.convert(model.networks, quantize, representative)
+        described = metadata.describe(model.networks, model.rules, model.name)
+        lite = TFLiteRuntime(metadata.into_tflite(content, described))
+        yield f"TFLite, {quantize}", len(content), of_images(lite.score), lite.score(images)
 
 
 def read(path):

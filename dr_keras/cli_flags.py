@@ -1,14 +1,17 @@
 """Flags that mean the same in every script, and how a script ends; no other module uses absl."""
 
+import contextlib
 import errno
+import importlib
 import importlib.util
 import os
-import pathlib
 import sys
+from pathlib import Path
 
 from absl import app, flags
 
 from dr_keras.errors import InputError
+from dr_keras.shipped import GRADER, shipped_path
 
 # What a script defines through this module is listed as its own, in --help and run.cfg.
 flags.disclaim_key_flags()
@@ -25,15 +28,14 @@ RUNNERS = (
     "PortableRunner",
 )
 NORMALIZATION = ("centre_square", "color", "local_mean", "clahe")
-_SAVEDMODELS = pathlib.Path(__file__).resolve().parents[1] / "savedmodels"
-_SHIPPED = str(_SAVEDMODELS / "dr_grader")
-ALEXNET_TRUNK = str(_SAVEDMODELS / "alexnet_trunk" / "alexnet_trunk.weights.h5")
-
 
 DATA_FLAGS = ("data_dir", "dataset", "synthetic_images")
 
 # What the system says of a file or folder that can't be written: the user's to mend.
 _WRITE_ERRORS = "ENOSPC EDQUOT EFBIG EACCES EPERM EROFS ENOTDIR EISDIR EEXIST ENAMETOOLONG EIO".split()
+
+
+flags.DEFINE_bool("tensorflow_log", False, "Show what TensorFlow logs while it is loaded.")
 
 
 def define_data_flags():
@@ -81,33 +83,37 @@ def define_folds(what):
     flags.register_validator("folds", lambda value: value != 1, message="expected 0, or 2 and more")
 
 
-def define_model_flag(shipped=False):
-    """--model, to read; `shipped`: it may be left out for the grader that comes with the project."""
-    remark = " Default: savedmodels/dr_grader." if shipped else ""
-    flags.DEFINE_string("model", _SHIPPED if shipped else None, "Run folder or .keras file to read." + remark)
-    if not shipped:
-        flags.mark_flag_as_required("model")
+def define_model_flag(required=False):
+    """--model, to read; unless it is `required`, the grader that comes with the project is the default."""
+    flags.DEFINE_string("model", None, _model_help(required), required=required)
 
 
-def define_models_flag(shipped=False):
-    """--model, to read, once or several times; `shipped` as for `define_model_flag`."""
-    remark = " Default: savedmodels/dr_grader." if shipped else ""
-    flags.DEFINE_multi_string(
-        "model",
-        _SHIPPED if shipped else None,
-        "Run folder or .keras file to read; may be given again." + remark,
-        required=not shipped,
-    )
+def define_models_flag():
+    """--model, to read, once or several times; the default is the grader that comes with the project."""
+    flags.DEFINE_multi_string("model", None, _model_help(False) + " May be given again.")
 
 
-def check_models():
-    """Raises `InputError` unless every --model names a model, and none twice."""
-    from dr_keras.training import run_folder
+def _model_help(required):
+    remark = "" if required else " Default: the grader that comes with the project."
+    return "Model: a run folder, a .keras, .tflite or .onnx file, or the folder of a SavedModel." + remark
 
-    for path in flags.FLAGS.model:
-        run_folder.find_models(path)
-    if len(set(flags.FLAGS.model)) < len(flags.FLAGS.model):
-        raise InputError(f"--model={flags.FLAGS.model[-1]}: named twice; expected different models")
+
+def find_models():
+    """Returns the paths that --model names; `InputError` unless each holds a model and they differ."""
+    from dr_keras.inference import formats
+
+    named = flags.FLAGS.model or [str(shipped_path(*GRADER))]
+    paths = [named] if isinstance(named, str) else named
+    for path in paths:
+        formats.check_model(path)
+    if len(set(paths)) < len(paths):
+        raise InputError(f"--model={paths[-1]}: named twice; expected different models")
+    return paths
+
+
+def find_model():
+    """Returns the path that --model names once; see `find_models`."""
+    return find_models()[0]
 
 
 def define_output_dir(what):
@@ -181,10 +187,12 @@ def define_split():
 
 def numbers(name, default, help_text, kind=float, length=None, low=None, high=None):
     """Defines a flag of comma-separated numbers, checked for length and range."""
-    text = ",".join(map(str, default))
+    text = None if default is None else ",".join(map(str, default))
     flags.DEFINE_list(name, text, help_text)
 
     def check(values):
+        if values is None:
+            return True
         try:
             parsed = [kind(value) for value in values]
         except ValueError:
@@ -200,19 +208,21 @@ def numbers(name, default, help_text, kind=float, length=None, low=None, high=No
     flags.register_validator(name, check, message=message + (f" to {high}" if high is not None else ""))
 
 
-def define_thresholds(remark=""):
-    """--thresholds."""
-    numbers("thresholds", (0.5, 1.5, 2.5, 3.5), "Cuts from score to grade, increasing." + remark, length=4)
+def define_thresholds(default=(0.5, 1.5, 2.5, 3.5)):
+    """--thresholds; with None as the default a model's own are taken."""
+    remark = " Default: the model's own." if default is None else ""
+    numbers("thresholds", default, "Cuts from score to grade, increasing." + remark, length=4)
     flags.register_validator(
         "thresholds",
-        lambda values: [float(v) for v in values] == sorted({float(v) for v in values}),
+        lambda values: values is None or [float(v) for v in values] == sorted({float(v) for v in values}),
         message="expected four increasing numbers",
     )
 
 
 def parsed(name, kind=float):
-    """Values of a flag defined by `numbers`, as a tuple."""
-    return tuple(kind(value) for value in flags.FLAGS[name].value)
+    """Values of a flag defined by `numbers`, as a tuple; None where it has neither value nor default."""
+    values = flags.FLAGS[name].value
+    return None if values is None else tuple(kind(value) for value in values)
 
 
 def take_from_run(names, run_flags):
@@ -233,12 +243,17 @@ def take_data_from_run(run_flags):
         take_from_run(DATA_FLAGS, run_flags)
 
 
-def say_graded(failed, total):
-    """Prints how many files have a grade in --output; `InputError` if none has."""
+def say_graded(counts):
+    """Prints how many photographs were graded; `InputError` if none could be read.
+
+    Args:
+        counts: `inference.graded.Counts`.
+    """
     output = flags.FLAGS.output
-    if failed == total:
-        raise InputError(f"{output}: none of {total} files could be graded; each has its reason there")
-    print(f"{output}: {total - failed} photographs graded, {failed} files couldn't be")
+    if not counts.graded + counts.not_gradable:
+        where = f"{output}: " if output else ""
+        raise InputError(f"{where}none of {counts.unreadable} files could be read; each has its reason there")
+    print(f"{output}: {counts}" if output else counts)
 
 
 def refuse_arguments(argv):
@@ -310,8 +325,8 @@ def run(main):
             return main(argv)
         except (InputError, flags.Error) as error:
             line = str(error)
-        except KeyboardInterrupt:
-            line, status = "stopped by Ctrl-C", 130
+        except KeyboardInterrupt as interrupt:
+            line, status = f"stopped by Ctrl-C{f'; {interrupt}' if str(interrupt) else ''}", 130
         except OSError as error:
             if errno.errorcode.get(error.errno) not in _WRITE_ERRORS:
                 raise
@@ -331,17 +346,63 @@ def fail(line, status=2):
 
 def _parse_flags(argv):
     try:
-        return flags.FLAGS(argv)
+        return flags.FLAGS([argv[0], *_expanded(argv[1:])])
+    except InputError as error:
+        fail(str(error))
     except flags.Error as error:
         fail(" ".join(str(error).removeprefix("ERROR:: ").split()) + " (--help lists the flags)")
 
 
+def _expanded(arguments, folder="."):
+    """Yields arguments, each --flagfile replaced by what it holds, and those that it names in turn.
+
+    A flagfile is looked for in the working directory, beside the one that names it, and among the project's
+    own recipes, so that these can be named from any folder.
+    """
+    arguments = iter(arguments)
+    for argument in arguments:
+        if argument == "--":
+            yield argument
+            yield from arguments
+        elif argument.startswith(("--flagfile=", "-flagfile=")):
+            named = argument.split("=", 1)[1]
+            path = _find_flagfile(named, folder)
+            if path is None:
+                raise InputError(f"--flagfile={named}: no such file, nor a recipe of the project")
+            lines = (line.strip() for line in path.read_text(encoding="utf-8").splitlines())
+            yield from _expanded([line for line in lines if line.startswith("-")], path.parent)
+        else:
+            yield argument
+
+
+def _find_flagfile(named, folder):
+    own = shipped_path("flags", Path(named).name, missing_ok=True)
+    places = [Path(named), Path(folder, named), Path(folder).parent / named, *([own] if own else [])]
+    return next((path for path in places if path.is_file()), None)
+
+
 def require_tensorflow():
-    """Raises `InputError` with the remedy where TensorFlow isn't installed."""
+    """Loads TensorFlow, its log hidden unless --tensorflow_log; `InputError` where it isn't installed."""
     if importlib.util.find_spec("tensorflow") is None:
         raise InputError(
             "TensorFlow isn't installed: pip install 'dr-keras[cpu]', or 'dr-keras[gpu]', one or the other"
         )
+    with contextlib.nullcontext() if flags.FLAGS.tensorflow_log else _hidden_stderr():
+        importlib.import_module("tensorflow")
+
+
+@contextlib.contextmanager
+def _hidden_stderr():
+    """Hides what libraries written in C++ print on stderr, which no Python stream passes through."""
+    sys.stderr.flush()
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
 
 
 def require_packages(extra, *modules):

@@ -3,6 +3,7 @@
 python scripts/audit_data.py --data_dir=FOLDER --output=audit.json
 """
 
+import _installed  # noqa: F401  isort: skip
 from absl import flags
 
 from dr_keras import cli_flags

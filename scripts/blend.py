@@ -10,6 +10,7 @@ patient has both eyes it says so and uses the one. Research use only: no output 
 patient.
 """
 
+import _installed  # noqa: F401  isort: skip
 from absl import flags
 
 from dr_keras import cli_flags
@@ -18,7 +19,7 @@ flags.DEFINE_multi_string(
     "features", None, "Folder of extract_features.py; may be given again for other runs."
 )
 cli_flags.define_output_dir("metrics.json, predictions.csv, confusion_matrix.png and the networks")
-cli_flags.define_thresholds(" Default: those of the (first) run.")
+cli_flags.define_thresholds(default=None)
 cli_flags.define_seed()
 cli_flags.define_batch_size(128)
 flags.DEFINE_integer("blends", 6, "Networks whose scores are averaged.", lower_bound=1)
@@ -44,8 +45,7 @@ def main(argv):
     run_folder.check_report_dir(FLAGS.output_dir)
     pooled = [features.read_features(folder) for folder in FLAGS.features]
     features.check_together(pooled)
-    cli_flags.take_from_run(["thresholds"], {"thresholds": ",".join(map(str, pooled[0].thresholds))})
-    thresholds = cli_flags.parsed("thresholds")
+    thresholds = cli_flags.parsed("thresholds") or pooled[0].thresholds
     config = networks.BlendConfig(
         FLAGS.blends, FLAGS.epochs, FLAGS.batch_size, FLAGS.learning_rate,
         cli_flags.parsed("learning_rate_drops", int), FLAGS.balanced, FLAGS.redrawn, FLAGS.seed,

@@ -7,6 +7,7 @@ the server is busy or away it is asked again, ever more slowly. The exit status 
 graded. Research use only: no output may guide the care of a patient.
 """
 
+import _installed  # noqa: F401  isort: skip
 from absl import flags
 
 from dr_keras import cli_flags
@@ -38,8 +39,7 @@ def main(argv):
         root = decoding.read_bytes(FLAGS.tls_root) if FLAGS.tls_root else None
         ask = client.GrpcClient(FLAGS.server, FLAGS.model, token, FLAGS.seconds, root)
     results = cli_flags.progress("grading")(client.score_files(ask, paths, FLAGS.tries), total=len(paths))
-    failed = graded.write_grades(FLAGS.output, results)
-    cli_flags.say_graded(failed, len(paths))
+    cli_flags.say_graded(graded.write_grades(FLAGS.output, results))
 
 
 if __name__ == "__main__":

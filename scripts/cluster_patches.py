@@ -7,11 +7,12 @@ clusters.csv, clusters.json, patches.html (point at a patch to see it; works off
 TensorBoard's projector. Research use only.
 """
 
+import _installed  # noqa: F401  isort: skip
 from absl import flags
 
 from dr_keras import cli_flags
 
-cli_flags.define_model_flag()
+cli_flags.define_model_flag(required=True)
 cli_flags.define_output_dir("figures, tables, patches.html, projector")
 cli_flags.define_seed()
 flags.DEFINE_string("patches", None, "Folder of segment_patches.py.", required=True)
@@ -29,12 +30,12 @@ def main(argv):
     path = run_folder.find_model(FLAGS.model, FLAGS.fold)
     run_folder.check_report_dir(FLAGS.output_dir)
     cli_flags.require_tensorflow()
-    from dr_keras.models.grader import load_grader
+    from dr_keras.models.grader import load_model
     from dr_keras.papers.alexnet import patch_clusters, patch_report
 
     table = patch_clusters.read_patches(FLAGS.patches)
     found = patch_report.write_clusters(
-        FLAGS.output_dir, table, load_grader(path), FLAGS.layer, FLAGS.clusters, FLAGS.seed
+        FLAGS.output_dir, table, load_model(path), FLAGS.layer, FLAGS.clusters, FLAGS.seed
     )
     print(
         f"{FLAGS.output_dir}/patches.html: {len(table.images)} patches in {len(found['counts'])} clusters; "

@@ -9,6 +9,7 @@ training draws. With --folds, one trunk for each fold that never saw the photogr
 --validation_fraction starts from them. Needs the extra `imagenet`.
 """
 
+import _installed  # noqa: F401  isort: skip
 from absl import flags
 
 from dr_keras import cli_flags

@@ -10,6 +10,7 @@ held out from. Without any of --data_dir, --dataset, --synthetic_images, the pho
 first run was trained with. Research use only: no output may guide the care of a patient.
 """
 
+import _installed  # noqa: F401  isort: skip
 import warnings
 
 from absl import flags
@@ -21,7 +22,7 @@ cli_flags.define_data_flags()
 cli_flags.define_cache_dir()
 cli_flags.define_split()
 cli_flags.define_output_dir("metrics.json, predictions.csv, report.html and its figures")
-cli_flags.define_thresholds(" Default: those of each run.")
+cli_flags.define_thresholds(default=None)
 cli_flags.define_seed(" Default: that of the (first) run.")
 cli_flags.define_batch_size()
 flags.DEFINE_boolean("report", True, "Write report.html and its figures too.")
@@ -38,10 +39,10 @@ def main(argv):
     from dr_keras.evaluation import predictions
     from dr_keras.training import run_folder
 
-    cli_flags.check_models()
+    paths = cli_flags.find_models()
     run_folder.check_report_dir(FLAGS.output_dir)
-    of_run = run_folder.read_flags(FLAGS.model[0])
-    cli_flags.take_from_run(("thresholds", "seed"), of_run)
+    of_run = run_folder.read_flags(paths[0])
+    cli_flags.take_from_run(["seed"], of_run)
     cli_flags.take_data_from_run(of_run)
     cli_flags.check_data()
     classifier = predictions.read_predictions(FLAGS.classifier) if FLAGS.classifier else None
@@ -49,9 +50,8 @@ def main(argv):
     from dr_keras.evaluation import agreement, model_comparison
     from dr_keras.report import gallery, metrics_report, report_page
 
-    thresholds = cli_flags.parsed("thresholds")
-    first, *others = [_judge(path) for path in FLAGS.model]
-    scored = first.scored
+    first, *others = [_judge(path, paths) for path in paths]
+    scored, thresholds = first.scored, first.model.rules.thresholds
     further = _describe(first, thresholds)
     if classifier:
         further["classifier"] = model_comparison.classifier_figures(
@@ -60,7 +60,7 @@ def main(argv):
     if others:
         further["compared_with"] = [
             model_comparison.compare(
-                scored, thresholds, other.scored, _thresholds_of(other.path), other.path, FLAGS.seed
+                scored, thresholds, other.scored, other.model.rules.thresholds, other.path, FLAGS.seed
             )
             for other in others
         ]
@@ -75,16 +75,17 @@ def main(argv):
     print(f"{FLAGS.output_dir}: {agreement.summary(metrics)}")
 
 
-def _judge(path):
+def _judge(path, paths):
     from dr_keras.evaluation import judged
 
     done = judged.judge(
-        path, cli_flags.open_prepared, FLAGS.split, FLAGS.batch_size, cli_flags.progress("grading")
-    )
-    if path == FLAGS.model[0]:
+        path, cli_flags.open_prepared, FLAGS.split, FLAGS.batch_size, cli_flags.progress("grading"),
+        cli_flags.parsed("thresholds"),
+    )  # fmt: skip
+    if path == paths[0]:
         for image, reason in done.prepared.unreadable:
             print(f"left out: {image}: {reason}")
-    print(done.photographs() if len(FLAGS.model) == 1 else f"{path}: {done.photographs()}")
+    print(done.photographs() if len(paths) == 1 else f"{path}: {done.photographs()}")
     return done
 
 
@@ -100,16 +101,6 @@ def _describe(done, thresholds):
     for note in description["notes"]:
         print(f"note: {note}")
     return description
-
-
-def _thresholds_of(path):
-    """Those of a model's own run, unless --thresholds names some for all."""
-    from dr_keras.training import run_folder
-
-    named = run_folder.read_flags(path).get("thresholds")
-    if FLAGS["thresholds"].present or not named:
-        return cli_flags.parsed("thresholds")
-    return tuple(map(float, named.split(",")))
 
 
 if __name__ == "__main__":

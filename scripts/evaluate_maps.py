@@ -8,6 +8,7 @@ found by their pixels, and each is explained only by networks that never saw it.
 photographs and masks are synthetic, of other eyes than those that train.py draws.
 """
 
+import _installed  # noqa: F401  isort: skip
 from absl import flags
 
 from dr_keras import cli_flags
@@ -38,7 +39,7 @@ def main(argv):
     from dr_keras.training import run_folder
 
     cli_flags.refuse_arguments(argv)
-    cli_flags.check_models()
+    paths = cli_flags.find_models()
     run_folder.check_report_dir(FLAGS.output_dir)
     if FLAGS.data_dir:
         photographs = lesion_masks.find_masked_photographs(FLAGS.data_dir)
@@ -48,10 +49,10 @@ def main(argv):
         graded = []
     cli_flags.require_tensorflow()
     from dr_keras.evaluation.maps import comparison, evaluation, faithfulness_study
-    from dr_keras.inference import grading
+    from dr_keras.inference.grader import load_grader
     from dr_keras.report import map_figures
 
-    models = [grading.GradingModel(path) for path in FLAGS.model]
+    models = [load_grader(path) for path in paths]
     judges, copies = evaluation.find_judges(models, photographs, graded)
     print(
         f"{len(photographs)} photographs with masks, {copies} of them also among the graded ones; "
@@ -59,7 +60,7 @@ def main(argv):
     )
     if not judges:
         raise cli_flags.InputError(
-            f"--model={FLAGS.model[0]}: trained on all of these photographs; expected a run with --folds"
+            f"--model={paths[0]}: trained on all of these photographs; expected a run with --folds"
         )
     max_side = _MASKED_SIDE if FLAGS.data_dir else _DRAWN_SIDE
     result = evaluation.evaluate_maps(

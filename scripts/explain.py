@@ -9,16 +9,17 @@ are explained by the networks of its folds that never saw them. Every photograph
 that can't be read its reason. Research use only: no output may guide the care of a patient.
 """
 
+import _installed  # noqa: F401  isort: skip
 from absl import flags
 
 from dr_keras import cli_flags
 
-cli_flags.define_models_flag(shipped=True)
+cli_flags.define_models_flag()
 cli_flags.define_data_flags()
 cli_flags.define_cache_dir()
 cli_flags.define_split()
 cli_flags.define_output_dir("a PNG and an .npz for each photograph, contact sheets, maps.csv")
-cli_flags.define_thresholds(" Default: those of the (first) run.")
+cli_flags.define_thresholds(default=None)
 cli_flags.define_seed()
 cli_flags.define_batch_size(8)
 flags.DEFINE_enum(
@@ -67,49 +68,44 @@ def main(argv):
         raise cli_flags.InputError(
             "expected photographs, or folders of them, after the flags, or else --data_dir"
         )
-    cli_flags.check_models()
+    paths = cli_flags.find_models()
     run_folder.check_report_dir(FLAGS.output_dir)
-    cli_flags.take_from_run(["thresholds"], run_folder.read_flags(FLAGS.model[0]))
     if of_dataset:
         cli_flags.check_data()
     cli_flags.require_tensorflow()
-    from dr_keras.explain import examples, explainer, overlay, writing
-    from dr_keras.inference import grading
+    from dr_keras.explain import overlay, writing
+    from dr_keras.inference import examples, grader
 
-    models = [grading.GradingModel(path) for path in FLAGS.model]
-    for path, model in zip(FLAGS.model, models, strict=True):
-        if len(model.graders) > 1:
-            print(f"{path}: {len(model.graders)} networks, one per fold: {_WHO[of_dataset]}")
-    thresholds, bar = cli_flags.parsed("thresholds"), cli_flags.progress("explaining")
+    models = [grader.load_grader(path, cli_flags.parsed("thresholds")) for path in paths]
+    for path, model in zip(paths, models, strict=True):
+        if model.num_networks > 1:
+            print(f"{path}: {model.num_networks} networks, one per fold: {_WHO[of_dataset]}")
+    thresholds, bar = models[0].rules.thresholds, cli_flags.progress("explaining")
     options = {"layer": FLAGS.layer, "window": FLAGS.window, "stride": FLAGS.stride}
     options = {name: value for name, value in options.items() if value is not None}
     options |= {"method": FLAGS.method, "max_side": FLAGS.max_side, "batch_size": FLAGS.batch_size}
-    steps = grading.normalization_of(models)
-    explain = explainer.Explainer([model.graders for model in models], normalization=steps, **options)
     if of_dataset:
         found = examples.find_examples(
             models, cli_flags.open_prepared, FLAGS.per_grade, FLAGS.split, thresholds, FLAGS.seed,
             progress=cli_flags.progress("grading"),
         )  # fmt: skip
-        paths, labels = (
-            [example.path for example in found],
-            {example.path: example.label for example in found},
-        )
+        labels = {example.path: example.label for example in found}
+        photographs = list(labels)
         results = examples.explain_examples(models, found, progress=bar, **options)
     else:
-        paths, labels = photograph_files.list_photographs(argv[1:]), {}
-        results = explain(paths, bar)
-    names, model_names = writing.distinct_names(paths), writing.distinct_names(FLAGS.model).values()
+        photographs, labels = photograph_files.list_photographs(argv[1:]), {}
+        results = grader.explainer_of(models, **options)(photographs, bar)
+    names, model_names = writing.distinct_names(photographs), writing.distinct_names(paths).values()
     limit = FLAGS.scale or overlay.LIMITS[FLAGS.method]
     failed = writing.write_explanations(
         FLAGS.output_dir, results, names, model_names, labels, limit, thresholds
     )
     table = f"{FLAGS.output_dir}/{writing.TABLE}"
-    if failed == len(paths):
+    if failed == len(photographs):
         raise cli_flags.InputError(
-            f"{table}: none of {len(paths)} photographs could be explained; each has its reason there"
+            f"{table}: none of {failed} photographs could be explained; each has its reason there"
         )
-    print(f"{table}: {len(paths) - failed} photographs explained, {failed} couldn't be")
+    print(f"{table}: {len(photographs) - failed} photographs explained, {failed} couldn't be")
 
 
 if __name__ == "__main__":

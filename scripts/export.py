@@ -9,6 +9,7 @@ A TFLite or ONNX model takes prepared images and is compared with Keras on photo
 those that the run was trained with unless the data flags name others. Research use only.
 """
 
+import _installed  # noqa: F401  isort: skip
 from pathlib import Path
 
 from absl import flags
@@ -19,7 +20,7 @@ cli_flags.define_model_flag()
 cli_flags.define_output_dir("versions of the SavedModel, or model_QUANTIZE.tflite or model.onnx, and .json")
 cli_flags.define_data_flags()
 cli_flags.define_cache_dir()
-cli_flags.define_thresholds(" Default: those of the run.")
+cli_flags.define_thresholds(default=None)
 cli_flags.define_seed(" Which photographs are taken.")
 flags.DEFINE_enum("format", "savedmodel", ("savedmodel", "tflite", "onnx"), "What to make.")
 flags.DEFINE_enum(
@@ -66,39 +67,39 @@ def main(argv):
     cli_flags.refuse_arguments(argv)
     from dr_keras.training import run_folder
 
-    run_folder.find_models(FLAGS.model)
+    path = cli_flags.find_model()
     run_folder.check_report_dir(FLAGS.output_dir)
-    of_run = run_folder.read_flags(FLAGS.model)
-    cli_flags.take_from_run(["thresholds"], of_run)
-    cli_flags.take_data_from_run(of_run)
+    cli_flags.take_data_from_run(run_folder.read_flags(path))
     if FLAGS.format != "savedmodel":
         cli_flags.check_data()
     cli_flags.require_tensorflow()
-    from dr_keras.inference import grading
+    from dr_keras.inference.grader import load_grader
 
-    model = grading.GradingModel(FLAGS.model)
-    if model.normalization:
+    grader = load_grader(path, cli_flags.parsed("thresholds"))
+    if not grader.networks:
+        raise cli_flags.InputError(f"--model={path}: is exported; expected a run folder or a .keras file")
+    if FLAGS.format != "savedmodel":
+        _export_file(grader)
+    elif grader.rules.normalization:
         raise cli_flags.InputError(
-            f"--model={FLAGS.model}: trained with --normalization={','.join(model.normalization)}, which "
-            "exported models don't do; expected a run without it"
+            f"--model={path}: trained with --normalization={','.join(grader.rules.normalization)}, which the "
+            "graph of a SavedModel doesn't do; expected a model without it"
         )
-    if FLAGS.format == "savedmodel":
-        _export_saved_model(model)
     else:
-        _export_file(model)
+        _export_saved_model(grader)
 
 
-def _export_saved_model(model):
+def _export_saved_model(grader):
     from dr_keras.export import float32, saved_model
 
-    graders = model.graders
+    networks = grader.networks
     if FLAGS.precision == "float32":
-        graders = [float32.rebuild_float32(grader) for grader in graders]
-    version = saved_model.export_saved_model(graders, FLAGS.output_dir, cli_flags.parsed("thresholds"))
-    print(f"{version}: {len(graders)} networks; saved_model_cli show --all --dir {version}")
+        networks = [float32.rebuild_float32(network) for network in networks]
+    version = saved_model.export_saved_model(networks, FLAGS.output_dir, grader.rules)
+    print(f"{version}: {len(networks)} networks; saved_model_cli show --all --dir {version}")
 
 
-def _export_file(model):
+def _export_file(grader):
     from dr_keras.export import onnx, tflite
 
     if FLAGS.format == "tflite":
@@ -107,8 +108,8 @@ def _export_file(model):
         name, export = "model.onnx", onnx.export_onnx
     path = Path(FLAGS.output_dir) / name
     report = export(
-        model, cli_flags.open_prepared(model.image_size), path, quantize=FLAGS.quantize,
-        thresholds=cli_flags.parsed("thresholds"), calibration_images=FLAGS.calibration_images,
+        grader, grader.open(cli_flags.open_prepared), path, quantize=FLAGS.quantize,
+        calibration_images=FLAGS.calibration_images,
         check_images=FLAGS.check_images, min_agreement=FLAGS.min_agreement, seed=FLAGS.seed,
     )  # fmt: skip
     print(f"{path}: {report}")

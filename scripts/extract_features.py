@@ -9,11 +9,12 @@ network's features; a trunk that the folds share sees them once. Without any of 
 started again with the same flags.
 """
 
+import _installed  # noqa: F401  isort: skip
 from absl import flags
 
 from dr_keras import cli_flags
 
-cli_flags.define_model_flag()
+cli_flags.define_model_flag(required=True)
 cli_flags.define_data_flags()
 cli_flags.define_cache_dir()
 cli_flags.define_output_dir("features.json and the features")
@@ -39,7 +40,7 @@ def main(argv):
     cli_flags.check_data()
     cli_flags.require_tensorflow()
     from dr_keras.evaluation import crossfit
-    from dr_keras.models.grader import load_grader
+    from dr_keras.models.grader import load_model
     from dr_keras.papers.blending.extraction import PooledExtraction
     from dr_keras.training import interrupt
     from dr_keras.training.fit import Interrupted
@@ -49,7 +50,7 @@ def main(argv):
         raise cli_flags.InputError(
             f"--model={FLAGS.model}: expected a finished run, with its predictions.csv"
         )
-    prepared = cli_flags.open_prepared(load_grader(models[0]).input_shape[1])
+    prepared = cli_flags.open_prepared(load_model(models[0]).input_shape[1])
     with interrupt.StopRequest() as stop:
         extraction = PooledExtraction(
             FLAGS.model, prepared, FLAGS.output_dir, dict(zip(choosing.images, choosing.scores, strict=True)),

@@ -5,6 +5,7 @@
 For trying out what docs/scale.md runs on several hosts. Ends with the first exit status that isn't 0.
 """
 
+import _installed  # noqa: F401  isort: skip
 import sys
 
 from absl import flags

@@ -1,23 +1,26 @@
-"""Grades photographs: a row each of image, score, grade, grade_name, referable, error, gradable, reason.
+"""Grades photographs, and says why where one can't be graded.
 
+  python scripts/predict.py IMAGE_OR_FOLDER ...
   python scripts/predict.py --model=RUN --output=grades.csv IMAGE_OR_FOLDER ...
 
-`--model` also takes what scripts/export.py made: a .tflite or .onnx file, or the folder of a SavedModel.
+Prints a line for each photograph or, with --output, writes a CSV row for each: image, score, grade,
+grade_name, referable, error, gradable, reason.
 
 Folders are searched for photographs, subfolders too. A file that can't be read has a row with the error.
 `gradable` is 0 for a photograph too bad to be graded, with the reason (no visible retina, too dark, too
-bright, cut off, out of focus): its score means nothing. A SavedModel leaves the two empty. Of a run with
-folds the score is the mean over its networks. The exit status is 0, or 2 if nothing could be graded.
-Research use only: no output may guide the care of a patient.
+bright, cut off, out of focus): it gets no grade, and its score means nothing. The score of a run with folds
+is the mean over its networks. Ctrl-C keeps the rows that are done. The exit status is 0, or 2 if no
+photograph could be read. Research use only: no output may guide the care of a patient.
 """
 
+import _installed  # noqa: F401  isort: skip
 from absl import flags
 
 from dr_keras import cli_flags
 
-cli_flags.define_model_flag(shipped=True)
-cli_flags.define_output("the grades as CSV")
-cli_flags.define_thresholds(" Default: those of the run.")
+cli_flags.define_model_flag()
+cli_flags.define_output("the grades as CSV. Default: a line for each is printed", required=False)
+cli_flags.define_thresholds(default=None)
 cli_flags.define_batch_size()
 
 FLAGS = flags.FLAGS
@@ -25,25 +28,24 @@ FLAGS = flags.FLAGS
 
 def main(argv):
     from dr_keras.data.layouts import photograph_files
-    from dr_keras.export import exported
 
     if len(argv) < 2:
         raise cli_flags.InputError("expected photographs, or folders of them, after the flags")
     paths = photograph_files.list_photographs(argv[1:])
-    cli_flags.take_from_run(["thresholds"], exported.read_flags(FLAGS.model))
+    model = cli_flags.find_model()
     cli_flags.require_tensorflow()
-    from dr_keras.inference import graded, grading
+    from dr_keras.inference import graded, grader
 
-    if exported.is_exported(FLAGS.model):
-        results = exported.score_files(FLAGS.model, paths, FLAGS.batch_size)
+    loaded = grader.load_grader(model, cli_flags.parsed("thresholds"))
+    if loaded.num_networks > 1:
+        print(f"{model}: {loaded.num_networks} networks, one per fold: scores are their mean")
+    results = loaded.grade_each(paths, FLAGS.batch_size)
+    if FLAGS.output:
+        results = cli_flags.progress("grading")(results, total=len(paths))
+        counts = graded.write_grades(FLAGS.output, results)
     else:
-        model = grading.GradingModel(FLAGS.model)
-        if len(model.graders) > 1:
-            print(f"{FLAGS.model}: {len(model.graders)} networks, one per fold: scores are their mean")
-        results = grading.score_files(model, paths, FLAGS.batch_size)
-    results = cli_flags.progress("grading")(results, total=len(paths))
-    failed = graded.write_grades(FLAGS.output, results, cli_flags.parsed("thresholds"))
-    cli_flags.say_graded(failed, len(paths))
+        counts = graded.print_grades(results)
+    cli_flags.say_graded(counts)
 
 
 if __name__ == "__main__":

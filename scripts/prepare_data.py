@@ -11,6 +11,7 @@ come last, after --:
   python scripts/prepare_data.py ... --runner=FlinkRunner -- --flink_master=HOST:8081
 """
 
+import _installed  # noqa: F401  isort: skip
 from absl import flags
 
 from dr_keras import cli_flags

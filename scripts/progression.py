@@ -7,6 +7,7 @@ with folds scores each of its own photographs by the network that it was held ou
 --data_dir, --dataset, --synthetic_images, the photographs are those that the run was trained with.
 """
 
+import _installed  # noqa: F401  isort: skip
 from absl import flags
 
 from dr_keras import cli_flags
@@ -16,7 +17,7 @@ cli_flags.define_data_flags()
 cli_flags.define_cache_dir()
 cli_flags.define_split()
 cli_flags.define_output_dir("progression.png and progression.csv")
-cli_flags.define_thresholds(" Default: those of the run.")
+cli_flags.define_thresholds(default=None)
 cli_flags.define_seed()
 cli_flags.define_batch_size()
 flags.DEFINE_enum(
@@ -31,23 +32,22 @@ def main(argv):
     cli_flags.refuse_arguments(argv)
     from dr_keras.training import run_folder
 
-    run_folder.find_models(FLAGS.model)
+    model = cli_flags.find_model()
     run_folder.check_report_dir(FLAGS.output_dir)
-    of_run = run_folder.read_flags(FLAGS.model)
-    cli_flags.take_from_run(["thresholds"], of_run)
-    cli_flags.take_data_from_run(of_run)
+    cli_flags.take_data_from_run(run_folder.read_flags(model))
     cli_flags.check_data()
     cli_flags.require_tensorflow()
     from dr_keras.evaluation import judged
     from dr_keras.report import progression
 
     done = judged.judge(
-        FLAGS.model, cli_flags.open_prepared, FLAGS.split, FLAGS.batch_size, cli_flags.progress("grading")
-    )
+        model, cli_flags.open_prepared, FLAGS.split, FLAGS.batch_size, cli_flags.progress("grading"),
+        cli_flags.parsed("thresholds"),
+    )  # fmt: skip
     shown = progression.progression(done.prepared, done.scores, FLAGS.count, FLAGS.selection, FLAGS.seed)
     if not shown.images:
-        raise cli_flags.InputError(f"{FLAGS.model}: none of its scores is a number; expected a trained model")
-    progression.write_progression(FLAGS.output_dir, shown, cli_flags.parsed("thresholds"))
+        raise cli_flags.InputError(f"{model}: none of its scores is a number; expected a trained model")
+    progression.write_progression(FLAGS.output_dir, shown, done.model.rules.thresholds)
     print(done.photographs())
     print(
         f"{FLAGS.output_dir}/progression.png: {len(shown.images)} of them, "

@@ -9,9 +9,11 @@ from; a trunk that saw none of them: `--trunk_weights=none --init_from=RUN` of `
 Research use only.
 """
 
+import _installed  # noqa: F401  isort: skip
 from absl import flags
 
 from dr_keras import cli_flags
+from dr_keras.shipped import ALEXNET_TRUNK, shipped_path
 
 cli_flags.define_data_flags()
 cli_flags.define_cache_dir()
@@ -20,7 +22,7 @@ cli_flags.define_output_dir("index.html, results.json, figures, runs")
 cli_flags.define_seed()
 flags.DEFINE_string(
     "trunk_weights",
-    cli_flags.ALEXNET_TRUNK,
+    str(shipped_path(*ALEXNET_TRUNK)),
     "Weights of the frozen trunk, or none: random, or of --init_from.",
 )
 flags.DEFINE_string("init_from", None, "Run with a trunk for each fold.")

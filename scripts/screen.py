@@ -12,11 +12,12 @@ It is an Apache Beam pipeline: Beam's own flags come last, after --.
 Research use only: no output may guide the care of a patient.
 """
 
+import _installed  # noqa: F401  isort: skip
 from absl import flags
 
 from dr_keras import cli_flags
 
-cli_flags.define_model_flag(shipped=True)
+cli_flags.define_model_flag()
 flags.DEFINE_string(
     "input", None, "Photographs: a folder, a pattern, or a .txt with a path a line.", required=True
 )
@@ -30,7 +31,7 @@ flags.DEFINE_integer(
     "Photographs in a shard; at most this many are graded again after a kill.",
     lower_bound=1,
 )
-cli_flags.define_thresholds(" Default: those of the run.")
+cli_flags.define_thresholds(default=None)
 cli_flags.define_batch_size()
 cli_flags.define_workers()
 cli_flags.define_runner("DirectRunner", "")
@@ -39,20 +40,21 @@ FLAGS = flags.FLAGS
 
 
 def main(argv):
-    from dr_keras.export import exported
-
     cli_flags.require_packages("beam", "apache_beam")
-    cli_flags.take_from_run(["thresholds"], exported.read_flags(FLAGS.model))
+    model = cli_flags.find_model()
     cli_flags.require_tensorflow()
     from dr_keras.beam import engine, screening
     from dr_keras.beam.photographs import find_photographs
 
-    grading = screening.Grading(FLAGS.model, cli_flags.parsed("thresholds"), FLAGS.batch_size)
+    grading = screening.Grading(model, cli_flags.parsed("thresholds"), FLAGS.batch_size)
     where = engine.Engine(FLAGS.runner, FLAGS.workers, tuple(argv[1:]))
     photographs = find_photographs(FLAGS.input)
     bar = cli_flags.progress("screening")
     manifest = screening.screen(photographs, FLAGS.output, grading, where, FLAGS.table, FLAGS.shard_rows, bar)
-    cli_flags.say_graded(manifest["unreadable"], manifest["photographs"])
+    total, unreadable = manifest["photographs"], manifest["unreadable"]
+    if unreadable == total:
+        raise cli_flags.InputError(f"{FLAGS.output}: none of {total} files could be read; see unreadable.csv")
+    print(f"{FLAGS.output}: {total - unreadable} photographs in the shards, {unreadable} unreadable")
 
 
 if __name__ == "__main__":

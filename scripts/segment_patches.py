@@ -6,11 +6,12 @@ Writes patches.csv (source, true grade, score, drop, box in the photograph's pix
 Photographs of a run with folds are searched by the network that never saw them. Research use only.
 """
 
+import _installed  # noqa: F401  isort: skip
 from absl import flags
 
 from dr_keras import cli_flags
 
-cli_flags.define_model_flag()
+cli_flags.define_model_flag(required=True)
 cli_flags.define_data_flags()
 cli_flags.define_cache_dir()
 cli_flags.define_split()

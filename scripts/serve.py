@@ -7,6 +7,7 @@ and --token_file, and should be given --tls_cert and --tls_key. Nothing is store
 where. Research use only: no output may guide the care of a patient.
 """
 
+import _installed  # noqa: F401  isort: skip
 from absl import flags
 
 from dr_keras import cli_flags

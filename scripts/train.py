@@ -6,6 +6,7 @@ Without --data_dir it trains on synthetic photographs. A killed run goes on when
 same flags.
 """
 
+import _installed  # noqa: F401  isort: skip
 import dataclasses
 import json
 import os

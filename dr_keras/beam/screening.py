@@ -17,10 +17,10 @@ from apache_beam.ml.inference.base import ModelHandler, RunInference
 
 from dr_keras.beam import engine, tables, work_list
 from dr_keras.errors import InputError
-from dr_keras.export import exported
 from dr_keras.files import atomic_path, sole_writer, write_json
+from dr_keras.inference import formats
 from dr_keras.inference.graded import grade_row
-from dr_keras.training import run_folder
+from dr_keras.inference.grader import load_grader
 
 FORMAT = 1
 MANIFEST, WORK = "manifest.json", "work.jsonl"
@@ -33,12 +33,12 @@ class Grading:
 
     Attributes:
         model: a run, `.keras` file or exported model.
-        thresholds: four cuts from score to grade.
+        thresholds: four cuts from score to grade; None takes the model's own.
         batch_size: photographs in a batch of the network.
     """
 
     model: str
-    thresholds: tuple
+    thresholds: tuple | None = None
     batch_size: int = 32
 
 
@@ -69,7 +69,7 @@ def screen(photographs, output_dir, grading, where, table="csv", shard_rows=256,
                 "format": FORMAT,
                 "model": str(grading.model),
                 "model_sha256": digest,
-                "thresholds": list(grading.thresholds),
+                "thresholds": grading.thresholds and list(grading.thresholds),
                 "photographs": sum(shard.rows for shard in shards),
                 "photographs_sha256": work_list.sha256(temporary),
                 "shard_rows": shard_rows,
@@ -88,13 +88,7 @@ def screen(photographs, output_dir, grading, where, table="csv", shard_rows=256,
 
 def model_sha256(path):
     """SHA-256 of a model's file; of several (folds, a SavedModel) one after the other."""
-    if not exported.is_exported(path):
-        paths = run_folder.find_models(path)
-    elif Path(path).is_file():
-        paths = [Path(path)]
-    else:
-        paths = sorted(item for item in exported.find_version(path).rglob("*") if item.is_file())
-    return work_list.sha256(*paths)
+    return work_list.sha256(*formats.model_files(path))
 
 
 def _in_shards(entries, rows):
@@ -159,17 +153,17 @@ class PhotographGrader(ModelHandler):
         return True
 
     def load_model(self):
-        """Returns the scoring function of `exported.open_scorer`."""
+        """Returns the `Grader`."""
         with engine.telling():
-            return exported.open_scorer(self._grading.model)
+            return load_grader(self._grading.model, self._grading.thresholds)
 
     def run_inference(self, batch, model, inference_args=None):
         """Grades a `Shard`: list of one (number, rows as of `graded.grade_row`)."""
         shard = work_list.Shard(*batch)
         with engine.telling():
             paths = work_list.read(self._work, shard)
-            results = model(paths, self._grading.batch_size)
-            return [(shard.number, [grade_row(graded, self._grading.thresholds) for graded in results])]
+            results = model.grade_each(paths, self._grading.batch_size)
+            return [(shard.number, [grade_row(graded) for graded in results])]
 
 
 def _is_missing(shard, output_dir, table):

@@ -5,7 +5,7 @@ import warnings
 
 import cv2
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 
 from dr_keras.errors import InputError
 
@@ -39,8 +39,8 @@ def read_image(path, min_side=None):
     Raises:
         InputError: if the file is missing, empty, truncated, too small, too large or no image.
     """
-    data = read_bytes(path)
-    return decode_image(data, str(path), min_side)
+    data, name = read_bytes(path), str(path)
+    return decode_image(data, name, reduction_of(data, name, min_side))
 
 
 def read_bytes(path):
@@ -55,8 +55,14 @@ def read_bytes(path):
     return data
 
 
-def decode_image(data, name, min_side=None):
-    """Decodes the bytes of one photograph; `name` is used in errors. See `read_image`."""
+def decode_image(data, name, factor=1):
+    """Decodes the bytes of one photograph; errors and result as for `read_image`.
+
+    Args:
+        data: bytes of the file.
+        name: what errors call it.
+        factor: of `reduction_of`: 8, 4, 2 or 1.
+    """
     kind, width, height = _read_header(data, name)
     if width * height > MAX_PIXELS:
         raise InputError(
@@ -68,11 +74,8 @@ def decode_image(data, name, min_side=None):
         raise InputError(f"{name}: the {kind} file is truncated")
     if kind == "PNG" and not _checksums_hold(data):
         raise InputError(f"{name}: the PNG file is damaged and can't be decoded")
-    flag = cv2.IMREAD_COLOR
-    if min_side and kind == "JPEG":
-        flag = _REDUCED.get(reduction(min(width, height), min_side), flag)
     try:
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), flag)
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), _REDUCED.get(factor, cv2.IMREAD_COLOR))
     except cv2.error:
         image = None
     if image is None:
@@ -83,6 +86,25 @@ def decode_image(data, name, min_side=None):
 def reduction(side, min_side):
     """Returns the largest of 8, 4, 2, 1 that leaves `side` pixels at `min_side` or more."""
     return next((factor for factor in (8, 4, 2) if side // factor >= min_side), 1)
+
+
+def reduction_of(data, name, shorter_side=None, longer_side=None):
+    """Returns the largest reduction of a JPEG that keeps one of its sides at so many pixels; 1 for all else.
+
+    Raises:
+        InputError: if the bytes aren't an image.
+    """
+    kind, width, height = _read_header(data, name)
+    if kind != "JPEG" or not (shorter_side or longer_side):
+        return 1
+    if shorter_side:
+        return reduction(min(width, height), shorter_side)
+    return reduction(max(width, height), longer_side)
+
+
+def upright_pixels(image):
+    """Returns a PIL image as uint8 (height, width, 3), RGB, turned as its EXIF orientation says."""
+    return np.array(ImageOps.exif_transpose(image).convert("RGB"))
 
 
 def upright_size(data):

@@ -10,83 +10,21 @@ decoding.
 import contextlib
 import dataclasses
 import functools
-import hashlib
 import json
 import os
 from pathlib import Path
 
 import numpy as np
 
-from dr_keras.data import decoding, fundus, normalization, synthetic
 from dr_keras.data.parallel import map_in_order
+from dr_keras.data.photograph import Photograph
+from dr_keras.data.synthetic import is_synthetic
 from dr_keras.errors import InputError
 from dr_keras.files import atomic_path, sole_writer, write_json
 
 FORMAT = 1  # raised whenever the pixels that a photograph gives change
 MANIFEST = "manifest.json"
 SHARD_ROWS = 256
-SYNTHETIC_ROOT = "synthetic/"
-
-
-@dataclasses.dataclass(frozen=True)
-class PreparedImage:
-    """A photograph made ready for a network.
-
-    Attributes:
-        pixels: uint8 (size, size, 3), RGB.
-        field_of_view: where it lay in the original photograph.
-        sha256: of the source file ("" for synthetic photographs).
-    """
-
-    pixels: np.ndarray
-    field_of_view: fundus.FieldOfView
-    sha256: str
-
-
-def prepare_image(path, image_size, steps=()):
-    """Reads one photograph, finds its field of view and makes the square image of it.
-
-    JPEGs are decoded at the smallest scale that keeps the field of view at `image_size` or more.
-
-    Args:
-        path: a file, or the name of a synthetic photograph.
-        image_size: side of the result in pixels.
-        steps: of `normalization.STEPS`.
-
-    Returns:
-        A `PreparedImage`.
-
-    Raises:
-        InputError: if the file can't be read as an image.
-    """
-    if str(path).startswith(SYNTHETIC_ROOT):
-        drawn = synthetic.draw_named(str(path), image_size)
-        view = normalization.find_view(drawn.image, steps)
-        return PreparedImage(_square(drawn.image, view, image_size, steps), view, "")
-    data = decoding.read_bytes(path)
-    view, image = _smallest_decode(data, str(path), image_size, steps)
-    height, width = decoding.upright_size(data)
-    return PreparedImage(
-        _square(image, view, image_size, steps),
-        view.scaled(height / image.shape[0], height, width),
-        hashlib.sha256(data).hexdigest(),
-    )
-
-
-def _square(image, view, image_size, steps):
-    return normalization.normalize(fundus.crop_square(image, view, image_size), steps)
-
-
-def _smallest_decode(data, name, image_size, steps):
-    wanted = image_size
-    while True:
-        image = decoding.decode_image(data, name, wanted)
-        view = normalization.find_view(image, steps)
-        diameter = 2 * view.radius
-        if diameter >= image_size or wanted is None or image.shape[:2] == decoding.upright_size(data):
-            return view, image
-        # The eye fills less of the picture than hoped: ask for more, once, then for all of it.
-        wanted = int(min(image.shape[:2]) * image_size / diameter) + 1 if wanted == image_size else None
 
 
 def prepare_dataset(
@@ -154,7 +92,7 @@ def source_stamps(sources):
 
 
 def _size(path):
-    if path.startswith(SYNTHETIC_ROOT):
+    if is_synthetic(path):
         return 0
     try:
         return os.stat(path).st_size
@@ -189,11 +127,12 @@ def _other_photographs(path, found, now):
 
 
 def prepare_or_reason(path, image_size, steps=()):
-    """Returns (`PreparedImage`, "") or, of a file that can't be read, (None, the reason)."""
+    """Returns (`PreparedImage`, ""), or (None, the reason) for a file that can't be read."""
+    photograph = Photograph(path)
     try:
-        return prepare_image(path, image_size, steps), ""
+        return photograph.prepare(image_size, steps), ""
     except InputError as error:
-        return None, str(error).removeprefix(f"{path}: ")
+        return None, photograph.reason(error)
 
 
 def shard_paths(output_dir, number):

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from dr_keras.data.fundus import FieldOfView
+from dr_keras.data.photograph import Photograph, PreparedImage
 from dr_keras.data.preparation import FORMAT, normalized, read_manifest, read_rows, shard_paths
 from dr_keras.data.records import Record
 from dr_keras.errors import InputError
@@ -78,6 +79,34 @@ class PreparedDataset:
             shard, row = self._positions[index]
             target[...] = self._shards[shard][row]
         return images
+
+
+class StoredPhotograph:
+    """A photograph whose square images are stored; only its frame is made of the original file.
+
+    Args:
+        places: list of (`PreparedDataset`, position), where the photograph is stored at one size or several.
+    """
+
+    def __init__(self, places):
+        self._by_size = {dataset.image_size: (dataset, int(index)) for dataset, index in places}
+        dataset, index = places[0]
+        self.name = dataset.records[index].path
+
+    def prepare(self, image_size, steps=()):
+        """Returns the stored image of a size, or what `Photograph.prepare` makes where none is stored."""
+        dataset, index = self._by_size.get(image_size, (None, None))
+        if dataset is None or dataset.normalization != tuple(steps):
+            return Photograph(self.name).prepare(image_size, steps)
+        return PreparedImage(dataset.read([index])[0], dataset.views[index], "")
+
+    def frame(self, max_side):
+        """See `Photograph.frame`."""
+        return Photograph(self.name).frame(max_side)
+
+    def reason(self, error):
+        """See `Photograph.reason`."""
+        return str(error).removeprefix(f"{self.name}: ")
 
 
 def color_statistics(prepared, indices):

@@ -4,7 +4,8 @@ import dataclasses
 
 from dr_keras.data.shards import PreparedDataset
 from dr_keras.evaluation.crossfit import Scored
-from dr_keras.inference.grading import GradingModel, Scores, score_split
+from dr_keras.inference.grader import Grader, load_grader
+from dr_keras.inference.split_scores import SplitScores, score_split
 from dr_keras.training import run_folder
 
 
@@ -14,20 +15,20 @@ class Judged:
 
     Attributes:
         path: what names the model.
-        model: `GradingModel`.
+        model: `Grader`.
         prepared: `PreparedDataset` of its image size.
-        scores: `Scores` of its photographs; `scored`: the same as names, patients, grades and scores.
+        scores: `SplitScores` of its photographs; `scored`: the same as names, patients, grades and scores.
     """
 
     path: str
-    model: GradingModel
+    model: Grader
     prepared: PreparedDataset
-    scores: Scores
+    scores: SplitScores
     scored: Scored
 
     def photographs(self):
         """Which photographs were graded, and by whom, in words."""
-        scores, number = self.scores, len(self.model.graders)
+        scores, number = self.scores, self.model.num_networks
         words = f"{len(scores.indices)} photographs, split {scores.split}"
         if scores.ungraded:
             words += f" ({scores.ungraded} without a grade left out)"
@@ -58,13 +59,14 @@ class Judged:
         return facts
 
 
-def judge(path, open_prepared, split="auto", batch_size=32, progress=None):
+def judge(path, open_prepared, split="auto", batch_size=32, progress=None, thresholds=None):
     """Loads a model and scores a split of the photographs.
 
     Args:
-        path: run folder or `.keras` file.
-        open_prepared: as for `GradingModel.open`.
-        split, batch_size, progress: as for `grading.score_split`.
+        path: see `load_grader`.
+        open_prepared: as for `Grader.open`.
+        split, batch_size, progress: as for `score_split`.
+        thresholds: four cuts in place of the model's own, or None.
 
     Returns:
         `Judged`.
@@ -72,7 +74,7 @@ def judge(path, open_prepared, split="auto", batch_size=32, progress=None):
     Raises:
         InputError: if there is no such model, or no photograph of the split has a grade.
     """
-    model = GradingModel(path)
+    model = load_grader(path, thresholds)
     prepared = model.open(open_prepared)
     scores = score_split(model, prepared, split, batch_size, progress)
     records = [prepared.records[index] for index in scores.indices]

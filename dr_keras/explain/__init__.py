@@ -1,0 +1,5 @@
+"""Why a score was given: regression activation maps, Grad-CAM, occlusion, and pictures of them."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -3,17 +3,19 @@
 import dataclasses
 import functools
 
-import cv2
 import numpy as np
+from PIL import Image
 
-from dr_keras.data import decoding, preparation, synthetic
 from dr_keras.data.fundus import FieldOfView
 from dr_keras.data.parallel import batches_ahead
+from dr_keras.data.photograph import Photograph, PreparedImage
 from dr_keras.errors import InputError
+from dr_keras.explain import overlay
 from dr_keras.explain.geometry import Grid, place
 from dr_keras.explain.gradcam import grad_cam, grad_cam_grid
 from dr_keras.explain.occlusion import occlusion_grid, occlusion_map
 from dr_keras.explain.ram import ram_grid, regression_activation_map
+from dr_keras.grades import DEFAULT_THRESHOLDS
 
 _METHODS = {
     "ram": (regression_activation_map, ram_grid),
@@ -35,6 +37,8 @@ class Explanation:
         score: mean over the models, in grade units; `scores`: that of each model.
         maps: raw float32 (rows, columns) of each model; `grids`: where their cells lie.
         energy_outside: share of the map's absolute values outside the field of view, which `heat` drops.
+        method: one of `METHODS`.
+        thresholds: four cuts from score to grade.
     """
 
     image: np.ndarray
@@ -45,6 +49,23 @@ class Explanation:
     maps: tuple[np.ndarray, ...]
     grids: tuple[Grid, ...]
     energy_outside: float
+    method: str = "ram"
+    thresholds: tuple = DEFAULT_THRESHOLDS
+
+    def overlay(self, name="", label=None, limit=None, with_original=False):
+        """Draws the map over the photograph, with a colour bar and a caption; see `overlay.overlay`.
+
+        Args:
+            name: of the photograph, for the caption.
+            label: its true grade, where known.
+            limit: grade units at which the colours end; None takes that of the method.
+            with_original: whether the photograph itself stands to the left.
+
+        Returns:
+            A PIL image.
+        """
+        limit = limit or overlay.LIMITS[self.method]
+        return Image.fromarray(overlay.overlay(self, name, label, limit, self.thresholds, with_original))
 
 
 class Explainer:
@@ -57,47 +78,54 @@ class Explainer:
         max_side: longer side of the frame, in pixels; smaller photographs keep their size.
         batch_size: photographs in a batch.
         normalization: steps that the models' photographs went through; see `data.normalization`.
+        thresholds: four cuts from score to grade, for captions.
         **options: of the method, such as `layer`.
 
     Raises:
         InputError: if the method or its options don't fit a model.
     """
 
-    def __init__(self, models, method="ram", max_side=1024, batch_size=8, normalization=(), **options):
+    def __init__(
+        self, models, method="ram", max_side=1024, batch_size=8, normalization=(),
+        thresholds=DEFAULT_THRESHOLDS, **options,
+    ):  # fmt: skip
         if method not in METHODS:
             raise ValueError(f"`method` must be one of {METHODS}. Received: method={method!r}")
         compute, grid_of = _METHODS[method]
         self._compute = lambda grader, images: compute(grader, images, **options)
+        self._method, self._thresholds = method, tuple(thresholds)
         self._models = models
         self._max_side = max_side
         self._batch_size = batch_size
         self._normalization = normalization
         self.grids = tuple(grid_of(graders[0], **options) for graders in models)
 
-    def __call__(self, paths, progress=None):
+    def __call__(self, photographs, progress=None):
         """Explains photographs.
 
         Args:
-            paths: files, or names of synthetic photographs.
-            progress: wraps the paths as `tqdm.tqdm` does, called with `total`.
+            photographs: list of what `data.photograph.Photograph` takes, or of `StoredPhotograph`.
+            progress: wraps the iteration as `tqdm.tqdm` does, called with `total`.
 
         Yields:
-            (path, `Explanation`, "") of each in order, or (path, None, why it can't be read).
+            (name, `Explanation`, "") of each in order, or (name, None, why it can't be read).
         """
-        results = self._explain_files(paths)
-        yield from progress(results, total=len(paths)) if progress else results
+        results = self._explain_each(photographs)
+        yield from progress(results, total=len(photographs)) if progress else results
 
-    def _explain_files(self, paths):
+    def _explain_each(self, photographs):
         sizes = {grid.image_size for grid in self.grids}
-        for batch in load_photographs(paths, sizes, self._max_side, self._batch_size, self._normalization):
+        for batch in load_photographs(
+            photographs, sizes, self._max_side, self._batch_size, self._normalization
+        ):
             explained = iter(
                 self.explain([photograph for _, photograph, _ in batch if photograph is not None])
             )
-            for path, photograph, reason in batch:
-                yield path, None if photograph is None else next(explained), reason
+            for name, photograph, reason in batch:
+                yield name, None if photograph is None else next(explained), reason
 
     def explain(self, photographs):
-        """Explains one batch of loaded photographs: list of `Photograph` -> list of `Explanation`."""
+        """Explains one batch of loaded photographs: list of `LoadedPhotograph` -> list of `Explanation`."""
         if not photographs:
             return []
         scores, maps = [], []
@@ -129,46 +157,39 @@ class Explainer:
             maps=tuple(maps),
             grids=self.grids,
             energy_outside=float(energy[~inside].sum() / max(energy.sum(), 1e-12)),
+            method=self._method,
+            thresholds=self._thresholds,
         )
 
 
 @dataclasses.dataclass(frozen=True)
-class Photograph:
+class LoadedPhotograph:
     """A photograph in memory: uint8 (height, width, 3), RGB, and a `PreparedImage` for each size."""
 
     image: np.ndarray
-    prepared: dict[int, preparation.PreparedImage]
+    prepared: dict[int, PreparedImage]
 
 
-def load_photographs(paths, sizes, max_side=1024, batch_size=8, normalization=()):
+def load_photographs(photographs, sizes, max_side=1024, batch_size=8, normalization=()):
     """Reads and prepares photographs, each batch while the one before it is in use.
 
     Args:
-        paths: files, or names of synthetic photographs.
+        photographs: see `Explainer.__call__`.
         sizes: image sizes to prepare, in pixels.
         max_side, batch_size, normalization: see `Explainer`.
 
     Yields:
-        Lists of (path, `Photograph` or None, why it can't be read or "").
+        Lists of (name, `LoadedPhotograph` or None, why it can't be read or "").
     """
-    load = functools.partial(_load, sizes=sizes, max_side=max_side, steps=normalization)
-    for batch in batches_ahead(load, paths, batch_size):
-        yield [(path, *loaded) for path, loaded in batch]
+    load = functools.partial(_load, sizes=sorted(sizes), max_side=max_side, steps=normalization)
+    for batch in batches_ahead(load, photographs, batch_size):
+        yield [loaded for _, loaded in batch]
 
 
-def _load(path, sizes, max_side, steps):
+def _load(source, sizes, max_side, steps):
+    photograph = source if hasattr(source, "prepare") else Photograph(source)
     try:
-        prepared = {size: preparation.prepare_image(path, size, steps) for size in sizes}
-        return Photograph(_read_frame(str(path), max_side), prepared), ""
+        prepared = {size: photograph.prepare(size, steps) for size in sizes}
+        return photograph.name, LoadedPhotograph(photograph.frame(max_side), prepared), ""
     except InputError as error:
-        return None, str(error).removeprefix(f"{path}: ")
-
-
-def _read_frame(path, max_side):
-    if path.startswith(preparation.SYNTHETIC_ROOT):
-        return synthetic.draw_named(path, max_side).image
-    image = decoding.read_image(path, max_side)
-    scale = max_side / max(image.shape[:2])
-    if scale >= 1:
-        return image
-    return cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+        return photograph.name, None, photograph.reason(error)

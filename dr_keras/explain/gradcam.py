@@ -1,15 +1,12 @@
 """Grad-CAM for regression: a signed map at any layer, for networks that have no global average pooling."""
 
-import functools
-
 import keras
 import tensorflow as tf
 
 from dr_keras.explain.activations import cell_grid, last_activation, layer_output
+from dr_keras.explain.compiled import kept
 from dr_keras.models.grader import network_and_front
 from dr_keras.training.scoring import split_head
-
-_KEPT = 16  # models whose compiled maps are kept
 
 
 def grad_cam(model, images, layer=None):
@@ -44,8 +41,11 @@ def _output(network, layer):
     return layer_output(network, layer or last_activation(network))
 
 
-@functools.lru_cache(_KEPT)
 def _compiled(model, layer):
+    return kept(model, ("gradcam", layer), lambda: _compile(model, layer))
+
+
+def _compile(model, layer):
     network, front = network_and_front(model)
     features, head = split_head(network)
     body = keras.Model(network.inputs, [_output(network, layer), features])

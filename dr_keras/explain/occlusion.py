@@ -1,16 +1,14 @@
 """The occlusion test (P1 section 3.3): how much of the score is lost when a window of the input is hidden."""
 
-import functools
-
 import keras
 import numpy as np
 import tensorflow as tf
 
 from dr_keras.errors import InputError
 from dr_keras.explain.activations import cell_grid, layer_output
+from dr_keras.explain.compiled import kept
 from dr_keras.models.grader import network_and_front
 
-_KEPT = 16  # models whose compiled maps are kept
 _CHUNK_ELEMENTS = 1 << 24  # activations that are masked at once: 64 MiB of float32
 
 
@@ -63,11 +61,13 @@ def _window(model, window, stride, layer):
     return window, stride
 
 
-@functools.lru_cache(_KEPT)
 def _compiled(model, layer, window, stride):
-    signature = [tf.TensorSpec((None, *model.input_shape[1:]), tf.float32)]
-    step = scores_and_drops(model, window, stride, layer)
-    return tf.function(step, input_signature=signature).get_concrete_function()
+    def build():
+        signature = [tf.TensorSpec((None, *model.input_shape[1:]), tf.float32)]
+        step = scores_and_drops(model, window, stride, layer)
+        return tf.function(step, input_signature=signature).get_concrete_function()
+
+    return kept(model, ("occlusion", layer, window, stride), build)
 
 
 def scores_and_drops(model, window=None, stride=None, layer=None):

@@ -1,16 +1,13 @@
 """The regression activation map (P2 section 4.5): what each region adds to the score."""
 
-import functools
-
 import keras
 import tensorflow as tf
 
 from dr_keras.errors import InputError
 from dr_keras.explain.activations import cell_grid
+from dr_keras.explain.compiled import kept
 from dr_keras.models.grader import is_linear_unit, network_and_front
 from dr_keras.training.scoring import split_head
-
-_KEPT = 16  # models whose compiled maps are kept
 
 
 def regression_activation_map(model, images):
@@ -64,12 +61,14 @@ def scores_and_maps(model):
     return step
 
 
-@functools.lru_cache(_KEPT)
 def _compiled(model, dtype):
-    explained = scores_and_maps(model)
-    signature = [tf.TensorSpec((None, *model.input_shape[1:]), dtype)]
-    step = tf.function(lambda images: explained(tf.cast(images, tf.float32)), input_signature=signature)
-    return step.get_concrete_function()
+    def build():
+        explained = scores_and_maps(model)
+        signature = [tf.TensorSpec((None, *model.input_shape[1:]), dtype)]
+        step = tf.function(lambda images: explained(tf.cast(images, tf.float32)), input_signature=signature)
+        return step.get_concrete_function()
+
+    return kept(model, ("ram", dtype), build)
 
 
 def _pooled_and_score(network):

@@ -8,7 +8,7 @@ import numpy as np
 from dr_keras import files
 from dr_keras.errors import InputError
 from dr_keras.export.metadata import describe as describe_model
-from dr_keras.grades import DEFAULT_THRESHOLDS, score_to_grade
+from dr_keras.grades import score_to_grade
 from dr_keras.metrics import quadratic_weighted_kappa
 
 
@@ -68,12 +68,12 @@ def latency(score, image, runs=30):
 
 def export_checked(
     convert,
+    embed,
     load,
-    model,
+    grader,
     prepared,
     path,
     quantize="none",
-    thresholds=DEFAULT_THRESHOLDS,
     calibration_images=100,
     check_images=200,
     min_agreement=0.9,
@@ -83,12 +83,12 @@ def export_checked(
 
     Args:
         convert: function (graders, quantize, images) to the file's bytes.
-        load: function of these bytes to a function of images to scores.
-        model: `GradingModel`; all its networks are built in.
-        prepared: `PreparedDataset` with graded photographs, of the model's image size.
-        path: of the file; its metadata is written beside it, as `.json`.
+        embed: function (bytes, description) to the bytes with the description inside.
+        load: function of the file's bytes to a `Runtime`.
+        grader: `Grader`; all its networks are built in, and its rules travel inside the file.
+        prepared: `PreparedDataset` with graded photographs, of the grader's image size.
+        path: of the file; what was compared is written beside it, as `.json`.
         quantize: see `convert`.
-        thresholds: four cuts from score to grade.
         calibration_images: for int8, how many photographs the ranges are taken from, others than those
             compared on where there are enough.
         check_images: how many photographs to compare on.
@@ -106,16 +106,16 @@ def export_checked(
         raise InputError(f"{prepared.root or prepared.folder}: no photograph has a grade to compare with")
     graded = np.random.default_rng(seed).permutation(graded)
     compared, calibrating = graded[:check_images], graded[-calibration_images:]
-    content = convert(model.graders, quantize, prepared.read(calibrating))
-    score = load(content)
-    images = prepared.read(compared)
-    reference = np.mean([step(images).numpy() for step in model.scoring_steps()], axis=0)
-    checked = compare(score(images).numpy(), reference, prepared.grades[compared], thresholds)
-    require_agreement(checked, min_agreement)
     path = Path(path)
-    described = describe_model(model.graders, thresholds, path.stem)
-    files.write_json(path.with_suffix(".json"), described | {"quantize": quantize, "checked": checked})
+    described = describe_model(grader.networks, grader.rules, path.stem) | {"quantize": quantize}
+    content = embed(convert(grader.networks, quantize, prepared.read(calibrating)), described)
+    runtime = load(content)
+    images = prepared.read(compared)
+    reference = grader.score_prepared(images)
+    checked = compare(runtime.score(images), reference, prepared.grades[compared], grader.rules.thresholds)
+    require_agreement(checked, min_agreement)
+    files.write_json(path.with_suffix(".json"), described | {"checked": checked})
     with files.atomic_path(path) as temporary:
         temporary.write_bytes(content)
-    milliseconds = 1000 * latency(score, images[:1])
+    milliseconds = 1000 * latency(runtime.score, images[:1])
     return f"{len(content) / 1e6:.1f} MB, {milliseconds:.1f} ms a photograph; {describe(checked)}"

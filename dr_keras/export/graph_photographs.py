@@ -17,12 +17,13 @@ NOT_AN_IMAGE = "not an image, or its header is damaged (expected JPEG or PNG)"
 _DAMAGED = "the {} file is damaged and can't be decoded"
 
 
-def prepare(data, image_size):
+def prepare(data, image_size, limits):
     """Prepares one photograph as `preparation.prepare_image` does, and says why where it can't.
 
     Args:
         data: string (), an encoded JPEG or PNG.
         image_size: side of the result in pixels, a Python int.
+        limits: `quality.QualityLimits`.
 
     Returns:
         Dict of tensors: `pixels` float32 (image_size, image_size, 3), RGB, 0-255, whole numbers; `circle`
@@ -38,7 +39,7 @@ def prepare(data, image_size):
     nothing |= {"message": tf.where(message == "", damaged, message), "fault": tf.constant("")}
     found = tf.cond(
         message == "",
-        lambda: _guarded(lambda item: _prepare(item, size, image_size), data, nothing),
+        lambda: _guarded(lambda item: _prepare(item, size, image_size, limits), data, nothing),
         lambda: nothing,
     )
     return {**found, "size": size}
@@ -122,13 +123,13 @@ def _decode(data, reduction):
     )
 
 
-def _prepare(data, size, image_size):
+def _prepare(data, size, image_size, limits):
     """Prepares a photograph whose header is good; an operation fails if the rest isn't."""
     first = _reduction(tf.reduce_min(size), image_size)
     image, circle, found = _smallest_decode(data, tf.reduce_min(size), image_size, first)
     full = tf.cast(size[0], tf.float64) / tf.cast(tf.shape(image)[0], tf.float64)
     pixels = graph_fundus.crop_square(image, circle, found, image_size)
-    fault = graph_quality.fault(pixels, found)
+    fault = graph_quality.fault(pixels, found, limits)
     return {"pixels": pixels, "circle": circle * full, "message": tf.constant(""), "fault": fault}
 
 

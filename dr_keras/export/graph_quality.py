@@ -6,25 +6,26 @@ from dr_keras.data import fundus, inspection, quality
 from dr_keras.export import graph_fundus
 
 
-def fault(square, found):
+def fault(square, found, limits):
     """Says what `quality.gradability` says of a prepared square.
 
     Args:
         square: float32 (size, size, 3), RGB, 0-255, whole numbers; its size is static.
         found: bool (): whether a field of view was found.
+        limits: `quality.QualityLimits`.
 
     Returns:
         string (): why it can't be graded, or "".
     """
     size = square.shape[0]
     circle = tf.constant([size / 2] * 3, tf.float64)
-    message = _fault(graph_fundus.crop_square(square, circle, found, quality.SIDE), size)
+    message = _fault(graph_fundus.crop_square(square, circle, found, quality.SIDE), size, limits)
     small = graph_fundus.crop_square(square, circle, found, inspection.SMALL_SIDE)
     without_retina = _reason_without_retina(small, found)
     return tf.where(without_retina == "", message, without_retina)
 
 
-def _fault(square, size):
+def _fault(square, size, limits):
     """See `quality._fault`; `size` is the side of the prepared square."""
     circle = tf.constant(fundus.disc(quality.SIDE) > 0)
     lit = (tf.reduce_max(square, axis=2) > inspection.SURROUND) & circle
@@ -36,20 +37,20 @@ def _fault(square, size):
     cut_off = tf.strings.as_string(tf.cast(tf.round(100 * covered), tf.int32))
     start, end = quality.CUT_OFF.split("{}")
     return _first(
-        ((tf.size(pixels) == 0) | (dark > quality.MAX_DARK_SHARE), quality.TOO_DARK),
-        (covered < quality.MIN_COVERAGE, tf.strings.join([start, cut_off, end])),
-        (bright > quality.MAX_BRIGHT_SHARE, quality.TOO_BRIGHT),
-        (~_in_focus(square, inside) if size >= quality.SIDE - 1 else False, quality.OUT_OF_FOCUS),
+        ((tf.size(pixels) == 0) | (dark > limits.max_dark_share), quality.TOO_DARK),
+        (covered < limits.min_coverage, tf.strings.join([start, cut_off, end])),
+        (bright > limits.max_bright_share, quality.TOO_BRIGHT),
+        (~_in_focus(square, inside, limits) if size >= quality.SIDE - 1 else False, quality.OUT_OF_FOCUS),
     )
 
 
-def _in_focus(square, inside):
+def _in_focus(square, inside, limits):
     grey = tf.reduce_mean(square, axis=2)
     levels = [grey, *(graph_fundus.blur(grey, sigma) for sigma in quality.FOCUS_SIGMAS)]
     fine, middle, coarse = (
         tf.math.reduce_std(tf.boolean_mask(a - b, inside)) for a, b in zip(levels, levels[1:], strict=False)
     )
-    return (fine >= quality.MIN_FINE_DETAIL * middle) & (middle >= quality.MIN_MIDDLE_DETAIL * coarse)
+    return (fine >= limits.min_fine_detail * middle) & (middle >= limits.min_middle_detail * coarse)
 
 
 def _reason_without_retina(small, found):

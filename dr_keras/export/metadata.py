@@ -1,36 +1,35 @@
-"""What travels with an exported model: how images are made for it, and what its scores mean."""
+"""What travels inside an exported model: how images are made for it, and what its scores mean."""
 
-import hashlib
+import io
+import json
+import zipfile
 from importlib import metadata
 
-import numpy as np
-
 from dr_keras import __version__
-from dr_keras.grades import GRADE_NAMES, REFERABLE_GRADE
+from dr_keras.inference.formats import METADATA
+from dr_keras.models.grader import hash_weights, network_of
 
 
-def describe(graders, thresholds, name):
+def describe(graders, rules, name):
     """Describes an exported model: a dict for JSON.
 
     Args:
         graders: models from `build_grader` of one image size.
-        thresholds: four cuts from score to grade.
+        rules: `GradingRules`.
         name: of the model.
 
     Returns:
-        Dict of `name`, `image_size` (pixels), `thresholds`, `grade_names`, `referable_grade`, `networks` (how
-        many), `architecture`, `sha256` of their weights, `pixels`, `versions` and `intended_use`.
+        Dict of `name`, `image_size` (pixels), `rules` (of `GradingRules.to_dict`), `networks` (how many),
+        `architecture`, `sha256` of their weights, `pixels`, `versions` and `intended_use`.
     """
     versions = {package: metadata.version(package) for package in ("keras", "numpy")}
     versions |= {"dr_keras": __version__, "tensorflow": _tensorflow_version()}
     return {
         "name": name,
         "image_size": graders[0].input_shape[1],
-        "thresholds": list(thresholds),
-        "grade_names": list(GRADE_NAMES),
-        "referable_grade": REFERABLE_GRADE,
+        "rules": rules.to_dict(),
         "networks": len(graders),
-        "architecture": [layer.name for layer in graders[0].layers][-1],
+        "architecture": network_of(graders[0]).name,
         "sha256": hash_weights(graders),
         "pixels": "RGB, 0-255, the square around the field of view; the model standardises them",
         "versions": versions,
@@ -38,13 +37,24 @@ def describe(graders, thresholds, name):
     }
 
 
-def hash_weights(graders):
-    """SHA-256 of all weights in order, as little-endian float32: the same for the same numbers."""
-    digest = hashlib.sha256()
-    for grader in graders:
-        for weight in grader.get_weights():
-            digest.update(np.ascontiguousarray(weight, "<f4").tobytes())
-    return digest.hexdigest()
+def into_tflite(content, described):
+    """Adds a description to the bytes of a .tflite file, as a zip archive behind them.
+
+    LiteRT's own metadata is kept so: an interpreter passes over it, and `unzip MODEL.tflite` shows it.
+    """
+    file = io.BytesIO(content)
+    with zipfile.ZipFile(file, "a") as archive:
+        archive.writestr(zipfile.ZipInfo(METADATA), json.dumps(described))  # without the time of writing
+    return file.getvalue()
+
+
+def into_onnx(content, described):
+    """Adds a description to the bytes of an .onnx file, among its metadata properties."""
+    import onnx
+
+    model = onnx.load_from_string(content)
+    onnx.helper.set_model_props(model, {METADATA: json.dumps(described)})
+    return model.SerializeToString(deterministic=True)
 
 
 def _tensorflow_version():

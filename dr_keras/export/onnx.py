@@ -1,7 +1,8 @@
 """A run as an ONNX model, for servers that run ONNX: prepared pixels in, the score out, any batch size.
 
-Beside `NAME.onnx` lies `NAME.json`, what `metadata.describe` says. The model takes `image`, float32 (batch,
-size, size, 3), RGB, 0-255, and returns scores, float32 (batch, 1), in grade units: means over its networks.
+The file holds what `metadata.describe` says, as its property `dr_keras.json`; beside `NAME.onnx` lies
+`NAME.json` with the same and how far it is from Keras. The model takes `image`, float32 (batch, size, size,
+3), RGB, 0-255, and returns scores, float32 (batch, 1), in grade units: means over its networks.
 """
 
 import importlib.util
@@ -10,11 +11,12 @@ from pathlib import Path
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from dr_keras.errors import InputError
 from dr_keras.export import check
 from dr_keras.export.float32 import rebuild_float32
+from dr_keras.export.metadata import into_onnx
+from dr_keras.inference.runtimes import ONNXRuntime
 
 _NEEDED = "ONNX isn't installed: pip install 'dr-keras[onnx]'"
 
@@ -52,53 +54,13 @@ def convert(graders, quantize="none", representative=None):
         return path.read_bytes()
 
 
-def export_onnx(model, prepared, path, **options):
-    """Writes a model as `path`, ending in .onnx, if it grades as Keras does.
+def export_onnx(grader, prepared, path, **options):
+    """Writes a grader as `path`, ending in .onnx, if it grades as Keras does.
 
     Args:
-        model, prepared, path, options: see `check.export_checked`.
+        grader, prepared, path, options: see `check.export_checked`.
 
     Returns:
         What was found, in one line.
     """
-    return check.export_checked(convert, ONNXModel, model, prepared, path, **options)
-
-
-class ONNXModel:
-    """A converted model, run by ONNX Runtime.
-
-    Args:
-        model: path of an .onnx file, or its bytes.
-
-    Attributes:
-        image_size: side of the images that it takes, in pixels.
-        normalization: none; models with one aren't exported.
-
-    Raises:
-        InputError: if ONNX Runtime isn't installed, or the file isn't such a model.
-    """
-
-    normalization = ()
-
-    def __init__(self, model):
-        try:
-            import onnxruntime
-        except ImportError:
-            raise InputError(_NEEDED) from None
-        try:
-            self._session = onnxruntime.InferenceSession(model if isinstance(model, bytes) else str(model))
-            (image,) = self._session.get_inputs()
-            self.image_size = int(image.shape[1])
-        except Exception as error:  # its errors have no class in common
-            raise InputError(
-                f"{model}: not a model made by scripts/export.py ({str(error).splitlines()[0]})"
-            ) from None
-
-    def __call__(self, images):
-        """Scores prepared images: (n, size, size, 3), RGB, 0-255, any dtype -> float32 tensor (n,)."""
-        images = np.asarray(images, "float32")
-        return tf.constant(self._session.run(None, {"image": images})[0][:, 0], tf.float32)
-
-    def scoring_steps(self):
-        """As `GradingModel.scoring_steps`."""
-        return [self]
+    return check.export_checked(convert, into_onnx, ONNXRuntime, grader, prepared, path, **options)

@@ -6,7 +6,6 @@ import tensorflow as tf
 from dr_keras.errors import InputError
 from dr_keras.explain import occlusion, overlay, ram
 from dr_keras.export import graph_overlay, graph_photographs
-from dr_keras.grades import REFERABLE_GRADE
 from dr_keras.models.grader import network_of
 from dr_keras.training.scoring import scores_of
 
@@ -19,16 +18,17 @@ class Functions:
 
     Args:
         graders: models of one image size.
-        thresholds: four cuts from score to grade.
+        rules: `GradingRules`.
 
     Attributes:
         explains: whether all end in global average pooling, so that there are maps.
         signatures: dict of name to function.
     """
 
-    def __init__(self, graders, thresholds):
+    def __init__(self, graders, rules):
+        self._rules = rules
         self._score = [scores_of(grader) for grader in graders]
-        self._cuts = tf.constant(thresholds, tf.float64)
+        self._cuts = tf.constant(rules.thresholds, tf.float64)
         self._size = graders[0].input_shape[1]
         # Traced once for all signatures.
         photographs = tf.TensorSpec((None,), tf.string)
@@ -100,7 +100,7 @@ class Functions:
             "fault": tf.TensorSpec((), tf.string),
         }
         return tf.map_fn(
-            lambda data: graph_photographs.prepare(data, self._size),
+            lambda data: graph_photographs.prepare(data, self._size, self._rules.quality),
             image_bytes,
             parallel_iterations=_AT_ONCE,
             fn_output_signature=described,
@@ -114,13 +114,17 @@ class Functions:
         grades = tf.reduce_sum(tf.cast(scores[:, None] >= self._cuts, tf.int32), axis=1)
         grades = tf.where(tf.math.is_nan(scores), -1, grades)
         score = tf.cast(scores, tf.float32)
-        return {"score": score, "grade": grades, "referable": grades >= REFERABLE_GRADE}
+        return {"score": score, "grade": grades, "referable": grades >= self._rules.referable_grade}
 
     def _gradable(self, prepared, scores):
         readable = prepared["message"] == ""
         message = tf.where(readable, prepared["fault"], prepared["message"])
-        graded = self._graded(tf.where(readable, scores, float("nan")))
-        return {**graded, "gradable": message == "", "message": message}
+        graded, gradable = self._graded(tf.where(readable, scores, float("nan"))), message == ""
+        grades, referable = tf.where(gradable, graded["grade"], -1), graded["referable"] & gradable
+        return {
+            "score": graded["score"], "grade": grades, "referable": referable,
+            "gradable": gradable, "message": message,
+        }  # fmt: skip
 
 
 def _mean(scores):

@@ -1,7 +1,9 @@
 """A run as a TFLite (LiteRT) model for phones: prepared pixels in, the score out, batch 1.
 
-Beside `NAME.tflite` lies `NAME.json`, what `metadata.describe` says. The model takes `image`, float32 (1,
-size, size, 3), RGB, 0-255, and returns `score`, float32 (1,), in grade units, the mean over its networks.
+The file holds what `metadata.describe` says as `dr_keras.json`, in a zip archive behind the model (`unzip`
+shows it); beside `NAME.tflite` lies `NAME.json` with the same and how far it is from Keras. The model takes
+`image`, float32 (1, size, size, 3), RGB, 0-255, and returns `score`, float32 (1,), in grade units, the mean
+over its networks.
 """
 
 import tempfile
@@ -10,10 +12,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from dr_keras.errors import InputError
 from dr_keras.export import check
 from dr_keras.export.float32 import rebuild_float32
-from dr_keras.models.grader import network_of
+from dr_keras.export.metadata import describe, into_tflite
+from dr_keras.inference.runtimes import TFLiteRuntime
+from dr_keras.models.grader import network_of, rules_of
 from dr_keras.training.scoring import scoring_step
 
 QUANTIZATIONS = ("none", "float16", "int8")
@@ -39,7 +42,10 @@ def convert(graders, quantize="none", representative=None):
     graders = [rebuild_float32(grader, split_biases=True) for grader in graders]
     images = np.asarray(representative, "float32")
     scores = np.mean([scoring_step(grader)(images.astype("uint8")) for grader in graders], axis=0)
-    shift = np.mean(TFLiteModel(_convert(graders, quantize, images))(images) - scores)
+    unshifted = into_tflite(
+        _convert(graders, quantize, images), describe(graders, rules_of(graders[0]), "unshifted")
+    )
+    shift = np.mean(TFLiteRuntime(unshifted).score(images) - scores)
     return _convert(graders, quantize, images, shift)
 
 
@@ -77,55 +83,16 @@ def _selectively_quantized(converter, graders):
     return debugger.get_nondebug_quantized_model()
 
 
-def export_tflite(model, prepared, path, quantize="none", **options):
-    """Writes a model as `path`, ending in .tflite, if it grades as Keras does.
+def export_tflite(grader, prepared, path, quantize="none", **options):
+    """Writes a grader as `path`, ending in .tflite, if it grades as Keras does.
 
     Args:
-        model, prepared, path, options: see `check.export_checked`.
+        grader, prepared, path, options: see `check.export_checked`.
         quantize: see `convert`.
 
     Returns:
         What was found, in one line.
     """
-    return check.export_checked(convert, TFLiteModel, model, prepared, path, quantize, **options)
-
-
-class TFLiteModel:
-    """A converted model, run by LiteRT.
-
-    Args:
-        model: path of a .tflite file, or its bytes.
-        threads: that it computes with; all cores if None.
-
-    Attributes:
-        image_size: side of the images that it takes, in pixels.
-        normalization: none; models with one aren't exported.
-
-    Raises:
-        InputError: if LiteRT isn't installed, or the file isn't such a model.
-    """
-
-    normalization = ()
-
-    def __init__(self, model, threads=None):
-        try:
-            from ai_edge_litert.interpreter import Interpreter
-        except ImportError:
-            raise InputError("LiteRT isn't installed: pip install 'dr-keras[tflite]'") from None
-        source = {"model_content": model} if isinstance(model, bytes) else {"model_path": str(model)}
-        try:
-            self._interpreter = Interpreter(**source, num_threads=threads)
-            self._run = self._interpreter.get_signature_runner("pixels")
-        except (ValueError, RuntimeError, OSError) as error:
-            reason = str(error).splitlines()[0]
-            raise InputError(f"{model}: not a model made by scripts/export.py ({reason})") from None
-        self.image_size = int(self._run.get_input_details()["image"]["shape"][1])
-
-    def __call__(self, images):
-        """Scores prepared images: (n, size, size, 3), RGB, 0-255, any dtype -> float32 tensor (n,)."""
-        images = np.asarray(images, "float32")
-        return tf.constant([self._run(image=image[None])["score"][0] for image in images], tf.float32)
-
-    def scoring_steps(self):
-        """As `GradingModel.scoring_steps`."""
-        return [self]
+    return check.export_checked(
+        convert, into_tflite, TFLiteRuntime, grader, prepared, path, quantize, **options
+    )

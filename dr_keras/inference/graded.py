@@ -1,64 +1,141 @@
-"""What a model says of a photograph, and the table of many: one row a photograph."""
+"""What a model says of one photograph, and the table of many: one row a photograph."""
 
 import csv
-from typing import NamedTuple
-
-import numpy as np
+import dataclasses
+import math
 
 from dr_keras import files
-from dr_keras.grades import DEFAULT_THRESHOLDS, GRADE_NAMES, REFERABLE_GRADE, score_to_grade
+from dr_keras.grades import score_to_grade
+from dr_keras.models.rules import GradingRules
 
 GRADE_COLUMNS = ("image", "score", "grade", "grade_name", "referable", "error", "gradable", "reason")
+NO_NUMBER = "the model's score isn't a number"
 
 
-class Graded(NamedTuple):
-    """What a model says of a file.
+@dataclasses.dataclass(frozen=True)
+class Graded:
+    """What a model says of a photograph.
 
     Attributes:
-        image: the file.
-        score: in grade units, or NaN.
-        error: why it has no score, or "".
-        grade: where a server cut the score itself; otherwise None.
-        fault: why the photograph is too bad to be graded, "" if it isn't, None where it wasn't judged.
+        image: the photograph's path, or what it was called.
+        score: in grade units, NaN for a photograph that can't be read. Of one that can be read but not graded
+            it means nothing.
+        grade: 0-4, or None if the photograph can't be graded.
+        grade_name: the ICDR name of the grade, or "".
+        referable: whether the eye should be seen by an ophthalmologist, or None without a grade.
+        gradable: whether the photograph can be read and is good enough to be graded.
+        reason: why it isn't gradable, or "".
+        readable: whether it can be read at all.
     """
 
     image: str
     score: float
-    error: str = ""
-    grade: int | None = None
-    fault: str | None = None
+    grade: int | None
+    grade_name: str
+    referable: bool | None
+    gradable: bool
+    reason: str = ""
+    readable: bool = True
+
+    @classmethod
+    def of_score(cls, image, score, fault, rules):
+        """Cuts a score into a grade, unless `fault` says why the photograph is too bad to be graded."""
+        score = float(score)
+        if math.isnan(score):
+            return cls.unreadable(image, NO_NUMBER)
+        if fault:
+            return cls(image, score, None, "", None, False, fault)
+        grade = int(score_to_grade(score, rules.thresholds))
+        return cls(image, score, grade, rules.grade_names[grade], grade >= rules.referable_grade, True)
+
+    @classmethod
+    def of_answer(cls, image, score, grade, message, rules=GradingRules()):
+        """Takes over what a server answers: NaN, -1 and the reason where a photograph can't be read."""
+        if math.isnan(score):
+            return cls.unreadable(image, message or NO_NUMBER)
+        if message:
+            return cls(image, score, None, "", None, False, message)
+        return cls(image, score, grade, rules.grade_names[grade], grade >= rules.referable_grade, True)
+
+    @classmethod
+    def unreadable(cls, image, reason):
+        """A photograph that has no score, and why."""
+        return cls(image, math.nan, None, "", None, False, reason, readable=False)
 
 
-def write_grades(path, results, thresholds=DEFAULT_THRESHOLDS):
-    """Writes one row per file: `GRADE_COLUMNS`, with the grade's ICDR name, and 1 or 0 for yes or no.
+def grade_row(graded):
+    """Returns the row of a `Graded`: dict of `GRADE_COLUMNS`, in order, "" where there is nothing to say."""
+    if not graded.readable:
+        values = (graded.image, "", "", "", "", graded.reason, "", "")
+    else:
+        grade, referable = ("", "") if graded.grade is None else (graded.grade, int(graded.referable))
+        values = (graded.image, graded.score, grade, graded.grade_name, referable, "")
+        values += (int(graded.gradable), graded.reason)
+    return dict(zip(GRADE_COLUMNS, values, strict=True))
+
+
+def grade_line(graded):
+    """Returns one line for a person to read: the photograph, its grade and score, or why it has none."""
+    if not graded.gradable:
+        return f"{graded.image}: {'not gradable' if graded.readable else 'unreadable'}: {graded.reason}"
+    referable = "referable" if graded.referable else "not referable"
+    grade = f"grade {graded.grade}, {graded.grade_name}"
+    return f"{graded.image}: {grade}, {referable} (score {graded.score:.2f})"
+
+
+@dataclasses.dataclass
+class Counts:
+    """How many photographs of a table were graded, couldn't be graded, and couldn't be read."""
+
+    graded: int = 0
+    not_gradable: int = 0
+    unreadable: int = 0
+
+    def add(self, graded):
+        """Counts a `Graded`."""
+        if not graded.readable:
+            self.unreadable += 1
+        elif graded.gradable:
+            self.graded += 1
+        else:
+            self.not_gradable += 1
+
+    def __str__(self):
+        """The three numbers in words."""
+        return f"{self.graded} graded, {self.not_gradable} not gradable, {self.unreadable} unreadable"
+
+
+def write_grades(path, results):
+    """Writes one row per photograph: `GRADE_COLUMNS`, with 1 or 0 for yes or no.
+
+    Ctrl-C ends the table with the rows that are done, and is then passed on.
 
     Args:
-        path: the CSV file, written whole or not at all.
-        results: iterable of `Graded`; a file with an error has that in its row and nothing else.
-        thresholds: four increasing cuts, for scores without a grade.
+        path: the CSV file. Until it is whole a file that was there stays.
+        results: iterable of `Graded`.
 
     Returns:
-        The number of files that have an error in place of a grade.
+        `Counts`.
     """
-    failed = 0
+    counts, stopped = Counts(), None
     with files.atomic_path(path) as temporary, open(temporary, "w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(GRADE_COLUMNS)
-        for result in results:
-            row = grade_row(result, thresholds)
-            failed += bool(row["error"])
-            writer.writerow(row.values())
-    return failed
+        try:
+            for graded in results:
+                writer.writerow(grade_row(graded).values())
+                counts.add(graded)
+        except KeyboardInterrupt as interrupt:
+            stopped = interrupt
+    if stopped:
+        raise KeyboardInterrupt(f"{path}: {counts} before it was stopped") from None
+    return counts
 
 
-def grade_row(graded, thresholds=DEFAULT_THRESHOLDS):
-    """Returns the row of a `Graded`: dict of `GRADE_COLUMNS`, in order, "" where there is nothing to say."""
-    image, score, error, grade, fault = graded
-    if not error and np.isnan(score):
-        error = "the model's score isn't a number"
-    given = ("",) * 4
-    if not error:
-        grade = int(score_to_grade(score, thresholds)) if grade is None else grade
-        given = (score, grade, GRADE_NAMES[grade], int(grade >= REFERABLE_GRADE))
-    quality = ("", "") if fault is None else (int(not fault), fault)
-    return dict(zip(GRADE_COLUMNS, (image, *given, error, *quality), strict=True))
+def print_grades(results):
+    """Prints a line for each of an iterable of `Graded`; returns `Counts`."""
+    counts = Counts()
+    for graded in results:
+        print(grade_line(graded), flush=True)
+        counts.add(graded)
+    return counts

@@ -1,14 +1,17 @@
 """The grader: a network together with the window and the standardisation that it was trained with."""
 
 import dataclasses
+import hashlib
 import zipfile
 from collections.abc import Callable
 
 import keras
+import numpy as np
 
 from dr_keras.errors import InputError
-from dr_keras.models import alexnet, alexnet_weights, efficientnet, efficientnet_weights, nets
-from dr_keras.models.layers import Standardize
+from dr_keras.models import alexnet_weights, alexnets, efficientnet, efficientnet_weights, nets
+from dr_keras.models.layers import Rules, Standardize
+from dr_keras.models.rules import GradingRules
 
 ARCHITECTURES = {
     "net5": nets.net5,
@@ -17,9 +20,9 @@ ARCHITECTURES = {
     "efficientnet_lite0": efficientnet.efficientnet_lite0,
     "efficientnet_lite1": efficientnet.efficientnet_lite1,
     "efficientnet_lite2": efficientnet.efficientnet_lite2,
-    "alexnet": alexnet.alexnet,
-    "caffenet": alexnet.caffenet,
-    "alexnet_torchvision": alexnet.alexnet_torchvision,
+    "alexnet": alexnets.alexnet,
+    "caffenet": alexnets.caffenet,
+    "alexnet_torchvision": alexnets.alexnet_torchvision,
 }
 
 
@@ -48,7 +51,7 @@ _EFFICIENTNET = PublishedTrunk(
 
 
 def _alexnet(variant):
-    form = alexnet.VARIANTS[variant]
+    form = alexnets.VARIANTS[variant]
     return PublishedTrunk(form.mean, form.sd, alexnet_weights.no_imagenet_file, alexnet_weights.load_trunk)
 
 
@@ -62,24 +65,53 @@ PUBLISHED_TRUNKS = {
 }
 
 
-def build_grader(network, image_size, mean, sd):
-    """Wraps a network so that it takes stored images as they are.
+def build_grader(network, image_size, mean, sd, rules=None):
+    """Wraps a network so that it takes prepared images as they are and carries its grading rules.
 
     Args:
         network: functional model of standardised windows (batch, window, window, 3) to scores.
         image_size: side of the stored square image, in pixels.
         mean, sd: channel statistics, 0-255: of the training set (P2 section 4.2), or of a `PublishedTrunk`.
+        rules: `GradingRules`; None takes the defaults.
 
     Returns:
-        A functional model named "grader" with the layers `window` (centre crop), `standardize` and
-        the network itself. Input (batch, image_size, image_size, 3), RGB, 0-255, any dtype; output
+        A functional model named "grader" with the layers `window` (centre crop), `standardize`, the network
+        itself and `rules`. Input (batch, image_size, image_size, 3), RGB, 0-255, any dtype; output
         (batch, 1), float32, in grade units.
     """
     window = network.input_shape[1]
     inputs = keras.Input((image_size, image_size, 3), name="image", dtype="float32")
     x = keras.layers.CenterCrop(window, window, name="window", dtype="float32")(inputs)
     x = Standardize(mean, sd, name="standardize")(x)
-    return keras.Model(inputs, network(x), name="grader")
+    return keras.Model(inputs, _ruled(network(x), rules or GradingRules()), name="grader")
+
+
+def _ruled(scores, rules):
+    return Rules(rules, name="rules", dtype="float32")(scores)
+
+
+def rules_of(grader):
+    """Returns the `GradingRules` that a grader carries.
+
+    Raises:
+        InputError: if it carries none, as those saved by version 0.1 do.
+    """
+    for layer in grader.layers:
+        if isinstance(layer, Rules):
+            return layer.rules
+    raise InputError(
+        "the model was saved by version 0.1, without thresholds and preprocessing; train it again, or add "
+        "them: dr_keras.models.with_rules(model, dr_keras.models.GradingRules(thresholds=...)).save(FILE)"
+    )
+
+
+def with_rules(grader, rules):
+    """Returns a grader of the same layers and weights that carries other `GradingRules`."""
+    network = network_of(grader)
+    front = grader.inputs[0]
+    for layer in grader.layers[1 : grader.layers.index(network)]:
+        front = layer(front)
+    return keras.Model(grader.inputs, _ruled(network(front), rules), name="grader")
 
 
 def network_of(grader):
@@ -114,8 +146,8 @@ def is_linear_unit(layer):
     return isinstance(layer, keras.layers.Dense) and layer.units == 1 and layer.activation is linear
 
 
-def load_grader(path):
-    """Loads a saved grader (`.keras`) for inference.
+def load_model(path):
+    """Loads a grader's Keras model (`.keras`) for inference, whether or not it carries rules.
 
     Raises:
         InputError: if the file is missing or holds something else.
@@ -130,3 +162,12 @@ def load_grader(path):
             f"{path}: expected a grader saved by scripts/train.py, found a model named {model.name!r}"
         )
     return model
+
+
+def hash_weights(graders):
+    """SHA-256 of all weights in order, as little-endian float32: the same for the same numbers."""
+    digest = hashlib.sha256()
+    for grader in graders:
+        for weight in grader.get_weights():
+            digest.update(np.ascontiguousarray(weight, "<f4").tobytes())
+    return digest.hexdigest()

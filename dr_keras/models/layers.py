@@ -1,4 +1,4 @@
-"""Layers of our own: untied biases, maxout, RMS pooling and standardisation."""
+"""Layers of our own: untied biases, maxout, RMS pooling, standardisation, and a carrier of grading rules."""
 
 import keras
 from keras import ops
@@ -145,3 +145,35 @@ class Standardize(keras.layers.Layer):
     def get_config(self):
         """Returns the arguments that rebuild the layer."""
         return {**super().get_config(), "mean": self.mean, "sd": self.sd}
+
+
+@keras.saving.register_keras_serializable(package=PACKAGE)
+class Rules(keras.layers.Layer):
+    """Passes scores on as they are; its configuration carries the `GradingRules` inside the model's file.
+
+    Args:
+        rules: `GradingRules`, or what its `to_dict` returned.
+    """
+
+    def __init__(self, rules, **kwargs):
+        super().__init__(**kwargs)
+        self._values = rules if isinstance(rules, dict) else rules.to_dict()
+
+    @property
+    def rules(self):
+        """The `GradingRules`."""
+        from dr_keras.models.rules import GradingRules  # needs OpenCV, which a layer doesn't
+
+        return GradingRules.from_dict(self._values)
+
+    def call(self, inputs):
+        """Returns the scores."""
+        return inputs
+
+    def compute_output_shape(self, input_shape):
+        """Returns `input_shape`."""
+        return input_shape
+
+    def get_config(self):
+        """Returns the arguments that rebuild the layer."""
+        return {**super().get_config(), "rules": dict(self._values)}

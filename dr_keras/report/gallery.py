@@ -6,8 +6,8 @@ import numpy as np
 
 from dr_keras.errors import InputError
 from dr_keras.explain import overlay
-from dr_keras.explain.examples import Example, explain_examples
 from dr_keras.explain.ram import ram_grid
+from dr_keras.inference.examples import example_of, explain_examples
 from dr_keras.report.progression import Progression, progression
 
 PANEL = 480  # pixels, longer side of a picture
@@ -57,9 +57,9 @@ def gallery(model, prepared, scored, positions, method, progress=None):
     """Explains scored photographs, each by the networks that its score is the mean of.
 
     Args:
-        model: `GradingModel`.
+        model: `Grader`.
         prepared: `PreparedDataset` that was scored.
-        scored: `Scores` of it.
+        scored: `SplitScores` of it.
         positions: of the photographs among the scored ones.
         method: of the maps.
         progress: wraps the iteration as `tqdm.tqdm` does, called with `total`.
@@ -68,11 +68,7 @@ def gallery(model, prepared, scored, positions, method, progress=None):
         List of `Case`, one for each position. A photograph whose file can't be read any more is shown as it
         was prepared, without a map.
     """
-    examples = []
-    for position in positions:
-        record = prepared.records[scored.indices[position]]
-        networks = tuple(np.flatnonzero(scored.scored_by[:, position]).tolist())
-        examples.append(Example(record.path, record.grade, (networks,)))
+    examples = [example_of([prepared], [scored], [position]) for position in positions]
     explained = explain_examples([model], examples, method, progress, max_side=PANEL)
     by_path = {path: (explanation, reason) for path, explanation, reason in explained}
     cases = []
@@ -124,6 +120,6 @@ def report_photographs(judged, count=8, shown=20, progress=None):
     ranking = progression(judged.prepared, judged.scores, shown)
     if not ranking.images:
         return None
-    method = method_for(judged.model.graders[0])
+    method = method_for(judged.model.networks[0])
     cases = gallery(judged.model, judged.prepared, judged.scores, worst, method, progress)
     return Photographs(cases, method, ranking)

@@ -11,9 +11,8 @@ from dr_keras import files
 from dr_keras.data.lesion_masks import read_masks
 from dr_keras.evaluation.maps.comparison import FUSED, is_baseline, lesions_of
 from dr_keras.explain import overlay
-from dr_keras.explain.explainer import Explainer
 from dr_keras.explain.writing import write_png
-from dr_keras.inference.grading import graders_of, normalization_of
+from dr_keras.inference.grader import explainer_of
 
 _COLORS = {"baseline": "#9a9a9a", "method": "#b2182b", FUSED: "#053061"}
 _MASK_COLORS = {
@@ -84,9 +83,8 @@ def example_sheet(models, judges):
     chosen = [rich[place] for place in np.unique(np.linspace(0, len(rich) - 1, _NUM_EXAMPLES).astype(int))]
     rows = []
     for judge in chosen:
-        graders = graders_of(models, judge.networks)
-        explainer = Explainer(graders, max_side=_EXAMPLE_SIDE, normalization=normalization_of(models))
-        ((_, explanation, _),) = explainer([judge.photograph.path])
+        explain = explainer_of(models, "ram", judge.networks, max_side=_EXAMPLE_SIDE)
+        ((_, explanation, _),) = explain([judge.photograph.path])
         rows.append(_example(judge.photograph, explanation))
     width = max(row.shape[1] for row in rows)
     return np.concatenate(

@@ -71,7 +71,7 @@ def progression(prepared, scored, count=20, selection="even", seed=0):
 
     Args:
         prepared: `PreparedDataset` that was scored.
-        scored: `grading.Scores` of it.
+        scored: `SplitScores` of it.
         count, selection, seed: as for `select`.
 
     Returns:

@@ -4,7 +4,6 @@ import base64
 import functools
 import http.client
 import json
-import math
 import time
 import urllib.error
 import urllib.parse
@@ -129,16 +128,14 @@ class GrpcClient:
 
 def _result(score, grade, message):
     # The float of single precision that was sent, as predict.py writes it.
-    score = float(np.float32(score))
-    error, fault = (message, None) if math.isnan(score) else ("", message)
-    return score, int(grade), error, fault
+    return float(np.float32(score)), int(grade), message
 
 
 def _refused(status, reason, wait=0.0):
     if status == 503:
         raise Busy(reason, wait)
     if status in (400, 413):
-        return float("nan"), -1, reason.removeprefix("photograph 0: "), None
+        return float("nan"), -1, reason.removeprefix("photograph 0: ")
     raise InputError(reason)
 
 
@@ -165,15 +162,15 @@ def score_files(client, paths, tries=8):
     """
     score = functools.partial(_score_file, client, tries)
     for batch in batches_ahead(score, paths, _AHEAD):
-        for path, (score, grade, error, fault) in batch:
-            yield Graded(path, score, error, grade, fault)
+        for path, answer in batch:
+            yield Graded.of_answer(path, *answer)
 
 
 def _score_file(client, tries, path):
     try:
         data = decoding.read_bytes(path)
     except InputError as error:
-        return float("nan"), -1, str(error).removeprefix(f"{path}: "), None
+        return float("nan"), -1, str(error).removeprefix(f"{path}: ")
     wait = _FIRST_WAIT
     for left in reversed(range(tries)):
         try:

@@ -23,8 +23,10 @@ READING_HELP = (
 
 def about(servable):
     """What the page says of the model: dict for JSON."""
-    names = ("grade_names", "thresholds", "architecture", "networks", "image_size", "sha256")
+    rules = servable.metadata["rules"]
+    names = ("architecture", "networks", "image_size", "sha256")
     known = {name: servable.metadata.get(name) for name in names}
+    known |= {"grade_names": rules.grade_names, "thresholds": rules.thresholds}
     maps = {"explains": servable.explains(), "occludes": servable.occludes()}
     return {"name": servable.name, "version": servable.version, **maps, **known}
 
@@ -54,7 +56,7 @@ async def grade(predictor, data, signature=None):
     return {
         "score": float(value["score"]) if number is not None else None,
         "grade": number,
-        "grade_name": None if number is None else predictor.servable.metadata["grade_names"][number],
+        "grade_name": None if number is None else predictor.servable.metadata["rules"].grade_names[number],
         "referable": None if number is None else bool(value["referable"]),
         "gradable": gradable,
         "message": value["message"].decode(),
@@ -96,7 +98,7 @@ def report(servable, data, result):
     Returns:
         HTML, as text.
     """
-    known, cuts = about(servable), servable.metadata.get("thresholds") or ()
+    known, cuts = about(servable), servable.metadata["rules"].thresholds
     if result["grade"] is None:
         facts = [("Result", "not gradable", result["message"])]
     else:

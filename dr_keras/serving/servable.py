@@ -7,7 +7,7 @@ import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
 from dr_keras.export import warm_up
-from dr_keras.export.saved_model import load_saved_model
+from dr_keras.inference.saved_model import load_saved_model
 from dr_keras.serving.forms import Spec
 from dr_keras.serving.refusal import Refused
 
@@ -73,7 +73,7 @@ def load_servable(path, name=None):
     """Loads a model.
 
     Args:
-        path: as for `export.saved_model.load_saved_model`: of a version, or of the folder of versions.
+        path: as for `inference.saved_model.load_saved_model`: of a version, or of the folder of versions.
         name: to serve it under; the model's own if None.
 
     Returns:

@@ -10,6 +10,7 @@ from dr_keras.data.augmentation import FundusAugmentation
 from dr_keras.data.shards import color_statistics
 from dr_keras.errors import InputError
 from dr_keras.models.grader import ARCHITECTURES, PUBLISHED_TRUNKS, build_grader, network_of
+from dr_keras.models.rules import GradingRules
 from dr_keras.training.hosts import devices
 from dr_keras.training.trainer import Trainer
 
@@ -34,8 +35,9 @@ def build_model(config, prepared, indices, statistics=None):
         mean, sd = PUBLISHED_TRUNKS[config.architecture].mean, PUBLISHED_TRUNKS[config.architecture].sd
     else:
         mean, sd, _ = statistics or color_statistics(prepared, indices)
+    rules = GradingRules(normalization=prepared.normalization, thresholds=config.thresholds)
     with devices.precision_scope(config.precision):
-        return build_grader(build_network(config), config.image_size, mean, sd)
+        return build_grader(build_network(config), config.image_size, mean, sd, rules)
 
 
 def build_network(config):

@@ -16,7 +16,7 @@ from dr_keras.data.sampling import epoch_weights
 from dr_keras.errors import InputError
 from dr_keras.grades import score_to_grade
 from dr_keras.metrics import quadratic_weighted_kappa
-from dr_keras.models.grader import load_grader, network_of
+from dr_keras.models.grader import load_model, network_of
 from dr_keras.training.build import build_trainer
 from dr_keras.training.history import is_best, write_history
 from dr_keras.training.hosts import workers
@@ -102,7 +102,7 @@ class Fit:
             self.hooks.say(f"{self.run_dir}: goes on from epoch {saved['epoch'] + 1}")
 
     def _take_over(self, path):
-        taken, left = transfer_weights(network_of(load_grader(path)), network_of(self.trainer.grader))
+        taken, left = transfer_weights(network_of(load_model(path)), network_of(self.trainer.grader))
         self.hooks.say(
             f"{len(taken)} layers taken over from {path}; initialised: {', '.join(left) or 'none'}"
         )

@@ -11,7 +11,7 @@ import numpy as np
 from dr_keras import files
 from dr_keras.data import audit, splits
 from dr_keras.errors import InputError
-from dr_keras.models.grader import load_grader
+from dr_keras.models.grader import load_model
 from dr_keras.training import run_folder
 from dr_keras.training.fit import STATE, Fit, Hooks
 from dr_keras.training.frozen.features import FeatureCache
@@ -202,7 +202,7 @@ def _train_leaf(config, prepared, assigned, leaf, strategy, hooks, init_from, ca
             keras.utils.clear_session()
         scores = None
         if chief:
-            scores = Scorer(load_grader(leaf / run_folder.MODEL), prepared)(judged)
+            scores = Scorer(load_model(leaf / run_folder.MODEL), prepared)(judged)
             if not finished:
                 if not len(judged):
                     judged, scores = training, left_one_out

@@ -15,8 +15,8 @@ from dr_keras.beam.engine import Engine  # noqa: E402
 from dr_keras.beam.photographs import find_photographs  # noqa: E402
 from dr_keras.data.layouts.photograph_files import list_photographs  # noqa: E402
 from dr_keras.errors import InputError  # noqa: E402
-from dr_keras.inference import grading  # noqa: E402
 from dr_keras.inference import graded  # noqa: E402
+from dr_keras.inference.grader import load_grader  # noqa: E402
 
 HERE = Engine(workers=1)
 
@@ -25,8 +25,8 @@ HERE = Engine(workers=1)
 def predicted(tmp_path_factory, run_dir, photographs, how):
     """Rows of predict.py for the same photographs."""
     path = tmp_path_factory.mktemp("predicted") / "grades.csv"
-    results = grading.score_files(grading.GradingModel(run_dir), list_photographs([str(photographs)]))
-    graded.write_grades(path, results, how.thresholds)
+    results = load_grader(run_dir, how.thresholds).grade_each(list_photographs([str(photographs)]))
+    graded.write_grades(path, results)
     return written.read(path)
 
 

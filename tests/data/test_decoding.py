@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from dr_keras.data.decoding import decode_image, read_image, reduction
+from dr_keras.data.decoding import decode_image, read_image, reduction, reduction_of
 from dr_keras.errors import InputError
 
 
@@ -66,7 +66,7 @@ def test_exif_orientation_is_applied(draw_photograph, orientation, min_side):
     drawn[:60, :80] = 200, 0, 0  # tells the corners apart
     data = encoded(Image.fromarray(drawn), "JPEG", exif=exif)
     upright = np.asarray(ImageOps.exif_transpose(Image.open(io.BytesIO(data))))
-    image = decode_image(data, "rotated", min_side)
+    image = decode_image(data, "rotated", reduction_of(data, "rotated", min_side))
     if min_side:
         upright = cv2.resize(upright, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
     assert image.shape == upright.shape
@@ -77,8 +77,10 @@ def test_exif_orientation_is_applied(draw_photograph, orientation, min_side):
                                                  (60, (60, 80)), (30, (30, 40)), (5, (30, 40))])  # fmt: skip
 def test_a_jpeg_is_decoded_at_the_smallest_scale_that_suffices(draw_photograph, min_side, shape):
     photograph = Image.fromarray(draw_photograph(0))
-    assert decode_image(encoded(photograph, "JPEG"), "photograph", min_side).shape == (*shape, 3)
-    assert decode_image(encoded(photograph, "PNG"), "photograph", min_side).shape == (240, 320, 3)
+    for form, expected in (("JPEG", shape), ("PNG", (240, 320))):
+        data = encoded(photograph, form)
+        factor = reduction_of(data, "photograph", min_side)
+        assert decode_image(data, "photograph", factor).shape == (*expected, 3)
 
 
 def test_reduction():

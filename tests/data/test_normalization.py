@@ -6,7 +6,7 @@ import pytest
 
 from dr_keras.data.cache import open_prepared
 from dr_keras.data.normalization import check_steps, normalize
-from dr_keras.data.preparation import prepare_image
+from dr_keras.data.photograph import Photograph
 from dr_keras.errors import InputError
 
 
@@ -26,7 +26,7 @@ def test_no_steps_change_nothing(retina):
 def test_centre_square_is_as_high_as_the_photograph(tmp_path, draw_photograph):
     photograph = draw_photograph(0, 64, 100)
     cv2.imwrite(str(tmp_path / "a.png"), photograph[..., ::-1])
-    prepared = prepare_image(tmp_path / "a.png", 64, ("centre_square",))
+    prepared = Photograph(tmp_path / "a.png").prepare(64, ("centre_square",))
     np.testing.assert_array_equal(prepared.pixels, photograph[:, 18:82])
     assert not prepared.field_of_view.found
     assert prepared.field_of_view.square == (0, 18, 64)

@@ -10,7 +10,8 @@ from PIL import Image
 from dr_keras.data import layouts, preparation
 from dr_keras.data.decoding import read_image
 from dr_keras.data.fundus import crop_square, find_field_of_view
-from dr_keras.data.preparation import prepare_dataset, prepare_image
+from dr_keras.data.photograph import Photograph
+from dr_keras.data.preparation import prepare_dataset
 from dr_keras.data.shards import PreparedDataset
 from dr_keras.data.synthetic import synthetic_dataset
 from dr_keras.errors import InputError
@@ -35,7 +36,7 @@ def contents(folder):
 def test_one_photograph_is_cropped_squared_and_known_by_its_bytes(tmp_path, draw_photograph):
     path = tmp_path / "a.png"
     cv2.imwrite(str(path), draw_photograph(0)[..., ::-1])
-    prepared = prepare_image(path, 100)
+    prepared = Photograph(path).prepare(100)
     view = find_field_of_view(draw_photograph(0))
     np.testing.assert_array_equal(prepared.pixels, crop_square(draw_photograph(0), view, 100))
     assert prepared.field_of_view == view
@@ -49,7 +50,7 @@ def test_a_reduced_jpeg_loses_nothing(tmp_path, draw_photograph, image_size):
     cv2.imwrite(str(path), image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 95])
     full = read_image(path)
     expected = crop_square(full, find_field_of_view(full), image_size)
-    pixels = prepare_image(path, image_size).pixels
+    pixels = Photograph(path).prepare(image_size).pixels
     assert pixels.shape == (image_size, image_size, 3)
     assert np.abs(pixels.astype(int) - expected).mean() < 4
     assert np.corrcoef(pixels.ravel(), expected.ravel())[0, 1] > 0.98
@@ -62,7 +63,7 @@ def test_a_small_eye_in_a_large_photograph_is_decoded_finely_enough(tmp_path, dr
     # The eye is 450 of 800 pixels: 225 at half scale, 113 at a quarter.
     asked = {200: 2, 240: 1, 100: 4, 128: 2}
     for image_size, factor in asked.items():
-        prepared = prepare_image(path, image_size)
+        prepared = Photograph(path).prepare(image_size)
         reduced = read_image(path, 800 // factor)
         view = find_field_of_view(reduced)
         np.testing.assert_array_equal(prepared.pixels, crop_square(reduced, view, image_size))
@@ -75,17 +76,17 @@ def test_the_field_of_view_of_a_rotated_photograph_is_upright(tmp_path, draw_pho
     exif = Image.Exif()
     exif[274] = 6
     Image.fromarray(draw_photograph(0, 480, 640)).save(tmp_path / "a.jpg", exif=exif)
-    view = prepare_image(tmp_path / "a.jpg", 64).field_of_view
+    view = Photograph(tmp_path / "a.jpg").prepare(64).field_of_view
     assert (view.image_height, view.image_width) == (640, 480)
     assert abs(view.center_y - 320) < 8 and abs(view.center_x - 240) < 8
 
 
 def test_a_synthetic_photograph_needs_no_file():
     record = synthetic_dataset(10).records[3]
-    prepared = prepare_image(record.path, 64)
+    prepared = Photograph(record.path).prepare(64)
     assert prepared.pixels.shape == (64, 64, 3)
     assert prepared.pixels.std() > 10 and prepared.sha256 == ""
-    np.testing.assert_array_equal(prepared.pixels, prepare_image(record.path, 64).pixels)
+    np.testing.assert_array_equal(prepared.pixels, Photograph(record.path).prepare(64).pixels)
 
 
 def test_shards_manifest_and_order(tmp_path, monkeypatch, draw_photograph):
@@ -103,7 +104,7 @@ def test_shards_manifest_and_order(tmp_path, monkeypatch, draw_photograph):
         assert (row["bytes"], row["sha256"]) == (len(data), hashlib.sha256(data).hexdigest())
     for index, record in enumerate(dataset.records):
         np.testing.assert_array_equal(
-            PreparedDataset(tmp_path / "out").read([index])[0], prepare_image(record.path, 32).pixels
+            PreparedDataset(tmp_path / "out").read([index])[0], Photograph(record.path).prepare(32).pixels
         )
 
 
@@ -126,7 +127,7 @@ def test_what_cannot_be_read_is_left_out_with_its_reason(
         assert str(tmp_path) not in unreadable[name]
     assert len(prepared) == 4 + sum(not reason for reason in odd.values())
     for index, record in enumerate(prepared.records):
-        np.testing.assert_array_equal(prepared.read([index])[0], prepare_image(record.path, 32).pixels)
+        np.testing.assert_array_equal(prepared.read([index])[0], Photograph(record.path).prepare(32).pixels)
 
 
 def test_nothing_readable(tmp_path):
@@ -145,7 +146,8 @@ def test_a_shard_of_unreadable_files_is_an_empty_one(tmp_path, monkeypatch, draw
     prepare_dataset(dataset, tmp_path / "out", 32)
     prepared = PreparedDataset(tmp_path / "out")
     assert [record.image for record in prepared.records] == ["0/000.png", "0/001.png", "0/004.png"]
-    np.testing.assert_array_equal(prepared.read([2])[0], prepare_image(dataset.records[4].path, 32).pixels)
+    again = Photograph(dataset.records[4].path).prepare(32).pixels
+    np.testing.assert_array_equal(prepared.read([2])[0], again)
 
 
 def test_a_second_call_changes_nothing(tmp_path, draw_photograph):

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from dr_keras.data.fundus import FieldOfView, crop_square, find_field_of_view
-from dr_keras.data.preparation import prepare_image
+from dr_keras.data.photograph import Photograph
 from dr_keras.data.quality import gradability
 from dr_keras.data.synthetic import draw_fundus
 
@@ -104,7 +104,7 @@ def test_prepared_squares_are_judged_as_their_photographs(size, tmp_path):
     for change, expected in [(lambda image: image, ""), (lambda image: blurred(image, 2), "out of focus")]:
         image = change(draw_fundus(3, 2, 700).image)
         cv2.imwrite(str(tmp_path / "a.png"), image[..., ::-1])
-        prepared = prepare_image(tmp_path / "a.png", size)
+        prepared = Photograph(tmp_path / "a.png").prepare(size)
         judged = gradability(prepared.pixels, FieldOfView.of_square(size, prepared.field_of_view.found))
         assert judged == judge(image) and judged[1].startswith(expected), size
 
@@ -121,7 +121,7 @@ def test_real_photographs_pass(shared_dir):
     paths = sorted(folder.glob("*.jpg"))[::40]
     assert len(paths) == 11
     for path in paths:
-        prepared = prepare_image(path, 256)
+        prepared = Photograph(path).prepare(256)
         view = FieldOfView.of_square(256, prepared.field_of_view.found)
         assert gradability(prepared.pixels, view) == (True, ""), path.name
         soft = cv2.GaussianBlur(prepared.pixels, (0, 0), 2.0)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from dr_keras.errors import InputError
-from dr_keras.evaluation.predictions import Graded, read_predictions, write_grades, write_predictions
+from dr_keras.evaluation.predictions import read_predictions, write_predictions
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -71,24 +71,3 @@ def test_refuses_other_files(tmp_path, content, message):
         read_predictions(path)
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
-
-
-def test_grades_of_files_with_the_reason_where_there_is_none(tmp_path):
-    results = [
-        Graded("a, b.jpg", 2.25),
-        Graded("c.jpg", float("nan"), "the file is empty"),
-        Graded("d.jpg", float("nan")),
-        Graded("e.jpg", 2.25, grade=1),
-        Graded("f.jpg", 0.25, fault=""),
-        Graded("g.jpg", 0.25, fault="too dark: why"),
-    ]
-    assert write_grades(tmp_path / "out.csv", iter(results), (0.5, 1.5, 2.0, 3.0)) == 2
-    assert (tmp_path / "out.csv").read_text().splitlines() == [
-        "image,score,grade,grade_name,referable,error,gradable,reason",
-        '"a, b.jpg",2.25,3,severe NPDR,1,,,',
-        "c.jpg,,,,,the file is empty,,",
-        "d.jpg,,,,,the model's score isn't a number,,",
-        "e.jpg,2.25,1,mild NPDR,0,,,",
-        "f.jpg,0.25,0,no DR,0,,1,",
-        "g.jpg,0.25,0,no DR,0,,0,too dark: why",
-    ]

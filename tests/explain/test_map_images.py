@@ -7,7 +7,7 @@ from prepared_folders import noise_images, write_prepared
 
 from dr_keras.errors import InputError
 from dr_keras.explain.tensorboard import MapImages, one_of_each
-from dr_keras.models.grader import build_grader
+from dr_keras.models.grader import build_grader, network_of
 from dr_keras.models.nets import net5
 from dr_keras.training.config import TrainingConfig
 from dr_keras.training.fit import Fit, Hooks
@@ -54,7 +54,7 @@ def test_maps_follow_the_weights(tmp_path, blurring):
     callback.set_model(grader)
     callback.on_train_begin()
     callback.on_epoch_end(0)
-    score = grader.layers[-1].get_layer("score")
+    score = network_of(grader).get_layer("score")
     score.kernel.assign(-score.kernel)
     callback.on_epoch_end(1)
     callback.on_train_end()

@@ -1,6 +1,8 @@
 """RAM, Grad-CAM and occlusion against each other and against what they are by definition."""
 
+import gc
 import resource
+import weakref
 
 import keras
 import numpy as np
@@ -8,7 +10,6 @@ import pytest
 import tensorflow as tf
 
 from dr_keras.errors import InputError
-from dr_keras.explain import ram
 from dr_keras.explain.gradcam import grad_cam, grad_cam_grid
 from dr_keras.explain.occlusion import occlusion_grid, occlusion_map
 from dr_keras.explain.ram import ram_grid, regression_activation_map, score_bias
@@ -118,7 +119,8 @@ def test_one_trace_for_all_batches_and_weights_are_read_anew():
     for count in (1, 2, 5):
         again, _ = regression_activation_map(model, images[:count].astype("float32"))
         np.testing.assert_allclose(again, scores[:count], atol=1e-6)
-    assert ram._compiled.cache_info().hits >= 3  # a concrete function: it can't be traced again
+    functions = list(vars(model)["_dr_keras_compiled"].values())  # of uint8 and of float32
+    assert len(functions) == 2 and all(hasattr(each, "structured_input_signature") for each in functions)
     network_of(model).get_layer("score").bias.assign([7.0])
     np.testing.assert_allclose(regression_activation_map(model, images)[0], scores - 0.05 + 7, atol=1e-4)
 
@@ -132,3 +134,14 @@ def test_memory_is_flat_over_a_thousand_calls(method):
     for _ in range(1000):
         method(model, images)
     assert peak_memory() - before < 8 * 1024
+
+
+def test_compiled_functions_go_with_their_model():
+    model = grader(net5, 128)
+    regression_activation_map(model, images_of(128))
+    grad_cam(model, images_of(128))
+    gone = weakref.ref(model)
+    del model
+    keras.utils.clear_session()
+    gc.collect()
+    assert gone() is None

@@ -6,6 +6,7 @@ import pytest
 
 from dr_keras.models.grader import build_grader
 from dr_keras.models.nets import net5
+from dr_keras.models.rules import GradingRules
 
 
 @pytest.fixture(scope="session")
@@ -40,13 +41,13 @@ def exported(make_grader, tmp_path_factory):
 
     graders = [make_grader(0), make_grader(1)]
     folder = tmp_path_factory.mktemp("savedmodels") / "tiny"
-    export_saved_model(graders, folder, thresholds=(0.1, 1.0, 2.0, 3.0))
+    export_saved_model(graders, folder, GradingRules(thresholds=(0.1, 1.0, 2.0, 3.0)))
     return graders, folder
 
 
 @pytest.fixture(scope="session")
 def loaded(exported):
     """The exported model, loaded."""
-    from dr_keras.export.saved_model import load_saved_model
+    from dr_keras.inference.saved_model import load_saved_model
 
     return load_saved_model(exported[1])

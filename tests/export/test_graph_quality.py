@@ -8,8 +8,8 @@ import pytest
 import tensorflow as tf
 
 from dr_keras.data.fundus import FieldOfView, crop_square, find_field_of_view
-from dr_keras.data.preparation import prepare_image
-from dr_keras.data.quality import gradability
+from dr_keras.data.photograph import Photograph
+from dr_keras.data.quality import QualityLimits, gradability
 from dr_keras.data.synthetic import draw_fundus
 from dr_keras.export import graph_quality
 
@@ -17,7 +17,8 @@ from dr_keras.export import graph_quality
 @functools.lru_cache
 def compiled(size):
     signature = [tf.TensorSpec((size, size, 3), tf.float32), tf.TensorSpec((), tf.bool)]
-    return tf.function(graph_quality.fault, input_signature=signature)
+    judge = functools.partial(graph_quality.fault, limits=QualityLimits())
+    return tf.function(judge, input_signature=signature)
 
 
 def judge_both(square, found=True):
@@ -81,7 +82,7 @@ def test_real_photographs_and_what_blurs_and_light_make_of_them(shared_dir):
     )
     seen = set()
     for path in paths:
-        prepared = prepare_image(path, 320)
+        prepared = Photograph(path).prepare(320)
         square, found = prepared.pixels, prepared.field_of_view.found
         worse = [cv2.GaussianBlur(square, (0, 0), sigma) for sigma in (0.6, 0.9, 1.2, 2.5)]
         worse += [exposed(square, factor) for factor in (0.15, 0.3, 2.5, 4)]

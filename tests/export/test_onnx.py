@@ -5,8 +5,10 @@ import pytest
 from prepared_folders import noise_images, write_prepared
 
 from dr_keras.errors import InputError
-from dr_keras.export import exported, onnx
-from dr_keras.inference.grading import GradingModel
+from dr_keras.export import onnx
+from dr_keras.inference import formats
+from dr_keras.inference.grader import load_grader
+from dr_keras.inference.runtimes import ONNXRuntime
 
 pytest.importorskip("onnxruntime", reason="ONNX isn't installed (extra onnx)")
 pytest.importorskip("tf2onnx", reason="ONNX isn't installed (extra onnx)")
@@ -19,19 +21,18 @@ def test_scores_of_two_networks_are_those_of_keras(make_grader, tmp_path):
     for fold in (0, 1):
         (tmp_path / f"run/fold_{fold}").mkdir(parents=True)
         make_grader(fold).save(tmp_path / f"run/fold_{fold}/model.keras")
-    model, path = GradingModel(tmp_path / "run"), tmp_path / "model.onnx"
-    report = onnx.export_onnx(model, prepared, path, thresholds=THRESHOLDS)
+    model, path = load_grader(tmp_path / "run", THRESHOLDS), tmp_path / "model.onnx"
+    report = onnx.export_onnx(model, prepared, path)
     assert "6 photographs" in report and "same grade 100.0 %" in report
-    reference = np.mean([step(images).numpy() for step in model.scoring_steps()], axis=0)
+    reference = model.score_prepared(images)
     assert np.ptp(reference) > 0.5
-    exported_model = onnx.ONNXModel(path)
+    exported_model = load_grader(path)
     assert exported_model.image_size == 128
     for some in (slice(0, 6), slice(2, 3)):
-        np.testing.assert_allclose(exported_model(images[some]), reference[some], atol=1e-4)
-    described = exported.read_metadata(path)
-    assert described["networks"] == 2 and described["thresholds"] == list(THRESHOLDS)
-    assert exported.is_exported(path)
+        np.testing.assert_allclose(exported_model.score_prepared(images[some]), reference[some], atol=1e-4)
+    assert exported_model.rules == model.rules and exported_model.rules.thresholds == THRESHOLDS
+    assert exported_model.sha256 == model.sha256 and formats.format_of(path) == "onnx"
 
     path.write_bytes(path.read_bytes()[:1000])
     with pytest.raises(InputError, match=f"{path}: not a model made by scripts/export.py"):
-        onnx.ONNXModel(path)
+        ONNXRuntime(path)

@@ -11,17 +11,18 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from dr_keras.data.preparation import prepare_image
+from dr_keras.data.photograph import Photograph
 from dr_keras.errors import InputError
 from dr_keras.explain import explainer, occlusion, overlay, ram
-from dr_keras.export.exported import score_files
-from dr_keras.export.saved_model import export_saved_model, load_saved_model
+from dr_keras.export.saved_model import export_saved_model
 from dr_keras.export.warm_up import FILE
+from dr_keras.inference.grader import load_grader
+from dr_keras.inference.saved_model import load_saved_model
 from dr_keras.training.scoring import scoring_step
 
 
 def keras_scores(graders, paths):
-    images = np.stack([prepare_image(path, 128).pixels for path in paths])
+    images = np.stack([Photograph(path).prepare(128).pixels for path in paths])
     return np.mean([scoring_step(grader)(images).numpy() for grader in graders], axis=0)
 
 
@@ -54,7 +55,7 @@ def test_a_photograph_has_one_score_and_map_in_any_batch(exported, loaded, photo
         for name in ("score", "map"):
             found = np.concatenate([part[name] for part in parts])
             np.testing.assert_allclose(found, together[name][: 2 * size], rtol=1e-6, atol=1e-6)
-    images = np.stack([prepare_image(path, 128).pixels for path in photographs])
+    images = np.stack([Photograph(path).prepare(128).pixels for path in photographs])
     for some in (images, images[:1]):
         expected = np.mean([scoring_step(grader)(some).numpy() for grader in exported[0]], axis=0)
         np.testing.assert_allclose(loaded.grade_pixels(some)["score"], expected, rtol=3e-7)
@@ -109,17 +110,18 @@ def test_what_is_too_bad_is_not_gradable_and_has_its_score_as_in_predict(exporte
     (tmp_path / "black.png").write_bytes(cv2.imencode(".png", np.zeros((100, 100, 3), np.uint8))[1])
     (tmp_path / "cut.jpg").write_bytes(photographs[0].read_bytes()[:900])
     paths = [tmp_path / "black.png", tmp_path / "cut.jpg", photographs[0]]
-    black, cut, good = score_files(exported[1], paths)
-    assert black.fault == "no visible retina: the photograph is black" and black.error == ""
+    black, cut, good = load_grader(exported[1]).grade(paths)
+    assert black.reason == "no visible retina: the photograph is black" and black.readable
+    assert black.grade is None and not black.gradable
     assert black.score == pytest.approx(keras_scores(exported[0], paths[:1])[0], abs=1e-3)
-    assert cut.error == "the JPEG file is truncated" and cut.fault is None and np.isnan(cut.score)
-    assert good.fault == good.error == ""
+    assert cut.reason == "the JPEG file is truncated" and not cut.readable and np.isnan(cut.score)
+    assert good.gradable and good.reason == "" and good.grade is not None
 
 
 def test_maps_and_overlays_are_those_of_explain(exported, loaded, photographs):
     paths = [photographs[0], photographs[6]]
     explained = loaded.explain([path.read_bytes() for path in paths] + [b"bad"])
-    images = np.stack([prepare_image(path, 128).pixels for path in paths])
+    images = np.stack([Photograph(path).prepare(128).pixels for path in paths])
     expected = np.mean([ram.regression_activation_map(g, images)[1] for g in exported[0]], axis=0)
     np.testing.assert_allclose(explained["map"][:2], expected, atol=1e-3)
     assert np.isnan(explained["map"][2]).all() and explained["overlay_png_bytes"][2] == b""
@@ -133,7 +135,7 @@ def test_maps_and_overlays_are_those_of_explain(exported, loaded, photographs):
 
 def test_occlusion_is_that_of_explain(exported, loaded, photographs):
     found = loaded.occlude([photographs[0].read_bytes(), b"bad"])
-    images = prepare_image(photographs[0], 128).pixels[None]
+    images = Photograph(photographs[0]).prepare(128).pixels[None]
     expected = np.mean([occlusion.occlusion_map(g, images, 14, 14)[1] for g in exported[0]], axis=0)
     assert expected.shape == (1, 8, 8) and np.ptp(expected) > 0.01
     np.testing.assert_allclose(found["map"][:1], expected, atol=1e-3)
@@ -142,7 +144,7 @@ def test_occlusion_is_that_of_explain(exported, loaded, photographs):
 
 
 def test_pixels_takes_prepared_images(exported, loaded, photographs):
-    images = np.stack([prepare_image(path, 128).pixels for path in photographs[:3]])
+    images = np.stack([Photograph(path).prepare(128).pixels for path in photographs[:3]])
     expected = keras_scores(exported[0], photographs[:3])
     np.testing.assert_allclose(loaded.grade_pixels(images)["score"], expected, atol=1e-6)
 
@@ -150,8 +152,8 @@ def test_pixels_takes_prepared_images(exported, loaded, photographs):
 def test_metadata_and_warm_up_lie_inside(exported, loaded):
     described = loaded.metadata
     assert described["name"] == "tiny" and described["image_size"] == 128 and described["networks"] == 2
-    assert described["thresholds"] == [0.1, 1, 2, 3] and described["referable_grade"] == 2
-    assert len(described["grade_names"]) == 5 and len(described["sha256"]) == 64
+    assert described["rules"].thresholds == (0.1, 1, 2, 3) and described["rules"].referable_grade == 2
+    assert len(described["sha256"]) == 64
     records = [r.numpy() for r in tf.data.TFRecordDataset(str(exported[1] / "1" / "assets.extra" / FILE))]
     assert len(records) == 2 and all(b"image_bytes" in record for record in records)
     # PredictionLog.predict_log is field 6, PredictLog.request field 1, both length-delimited.

@@ -1,14 +1,16 @@
 """TFLite models, run by LiteRT, against the Keras networks that they were made of."""
 
 import json
+import zipfile
 
 import numpy as np
 import pytest
 from prepared_folders import noise_images, write_prepared
 
 from dr_keras.errors import InputError
-from dr_keras.export import check, exported, float32, tflite
-from dr_keras.inference.grading import GradingModel
+from dr_keras.export import check, float32, metadata, tflite
+from dr_keras.inference.grader import load_grader
+from dr_keras.inference.runtimes import TFLiteRuntime
 from dr_keras.models.grader import network_of
 
 pytest.importorskip("ai_edge_litert", reason="LiteRT isn't installed (extra tflite)")
@@ -24,32 +26,36 @@ def run(make_grader, tmp_path_factory):
     grader.save(folder / "model.keras")
     images = noise_images(12, 128)
     prepared = write_prepared(folder / "prepared", images, [0, 1, 2, 3, 4, 0, 1, 2, 3, 4, 0, 1])
-    return GradingModel(folder / "model.keras"), prepared
+    return load_grader(folder / "model.keras"), prepared
 
 
 @pytest.mark.parametrize("quantize, tolerance", [("none", 1e-4), ("float16", 0.02)])
 def test_scores_are_those_of_keras(run, tmp_path, quantize, tolerance):
     model, prepared = run
     path = tmp_path / "model.tflite"
-    report = tflite.export_tflite(
-        model, prepared, path, quantize, thresholds=THRESHOLDS, min_agreement=0
-    )
+    report = tflite.export_tflite(model, prepared, path, quantize, min_agreement=0)
     assert "12 photographs" in report
     images = prepared.read(np.arange(12))
-    expected = model.scoring_steps()[0](images).numpy()
+    expected = model.score_prepared(images)
     assert np.ptp(expected) > 0.5
-    np.testing.assert_allclose(tflite.TFLiteModel(path)(images), expected, atol=tolerance)
+    lite = load_grader(path)
+    np.testing.assert_allclose(lite.score_prepared(images), expected, atol=tolerance)
     described = json.loads(path.with_suffix(".json").read_text())
-    assert described == exported.read_metadata(path)
-    assert described["quantize"] == quantize and described["thresholds"] == list(THRESHOLDS)
+    assert described["quantize"] == quantize and described["rules"] == lite.rules.to_dict()
+    assert lite.rules == model.rules and lite.sha256 == model.sha256
+    with zipfile.ZipFile(path) as archive:
+        assert json.loads(archive.read("dr_keras.json")) == {
+            name: value for name, value in described.items() if name != "checked"
+        }
 
 
 def test_int8_is_small_and_takes_the_mean_shift_back(run):
     model, prepared = run
     images = prepared.read(np.arange(12))
-    expected = model.scoring_steps()[0](images).numpy()
-    content, whole = tflite.convert(model.graders, "int8", images), tflite.convert(model.graders)
-    scores = tflite.TFLiteModel(content)(images).numpy()
+    expected = model.score_prepared(images)
+    content, whole = tflite.convert(model.networks, "int8", images), tflite.convert(model.networks)
+    described = metadata.describe(model.networks, model.rules, "int8")
+    scores = TFLiteRuntime(metadata.into_tflite(content, described)).score(images)
     assert len(content) < 0.6 * len(whole)  # a tiny network's graph is half of its file
     assert abs(np.mean(scores - expected)) < 0.005 and np.corrcoef(scores, expected)[0, 1] > 0.99
 
@@ -64,8 +70,8 @@ def test_nothing_is_written_below_the_agreement_asked_for(run, tmp_path):
 def test_split_biases_give_the_same_sums(run):
     model, prepared = run
     images = prepared.read(np.arange(3)).astype("float32")
-    split = float32.rebuild_float32(model.graders[0], split_biases=True)
-    np.testing.assert_allclose(split(images), model.graders[0](images), atol=1e-4)
+    split = float32.rebuild_float32(model.networks[0], split_biases=True)
+    np.testing.assert_allclose(split(images), model.networks[0](images), atol=1e-4)
     assert np.abs(network_of(split).get_layer("conv3_bias").bias.numpy().mean(axis=(0, 1))).max() < 1e-6
 
 

@@ -11,7 +11,7 @@ import pytest
 from script_runs import check_refused, run
 
 from dr_keras.explain.ram import score_bias
-from dr_keras.models.grader import build_grader, load_grader
+from dr_keras.models.grader import build_grader, load_model
 from dr_keras.models.nets import net5
 
 
@@ -55,7 +55,7 @@ def test_map_and_bias_add_up_to_the_score(tmp_path, dataset, trained):
     )
     assert done.returncode == 0, done.stderr
     saved = np.load(tmp_path / "04.npz", allow_pickle=False)
-    bias = score_bias(load_grader(trained[0] / "fold_0/model.keras"))
+    bias = score_bias(load_model(trained[0] / "fold_0/model.keras"))
     assert saved["map_0"].mean() + bias == pytest.approx(float(saved["score"]), abs=1e-4)
 
 

@@ -8,7 +8,7 @@ from dr_keras.data.cache import open_prepared
 from dr_keras.data.lesion_masks import ANY_LESION, masked_synthetic_photographs
 from dr_keras.data.pipeline import training_batches
 from dr_keras.evaluation.maps.evaluation import evaluate_maps, find_judges
-from dr_keras.inference.grading import GradingModel
+from dr_keras.inference.grader import load_grader
 from dr_keras.training.build import build_trainer
 from dr_keras.training.config import TrainingConfig
 
@@ -29,7 +29,7 @@ def result(tmp_path_factory):
     for _ in trainer.run_steps(batches, EPOCHS * 240 // CONFIG.batch_size):
         pass
     trainer.grader.save(folder / "model.keras")
-    models = [GradingModel(folder / "model.keras")]
+    models = [load_grader(folder / "model.keras")]
     judges, _ = find_judges(models, masked_synthetic_photographs(30, seed=1), [])
     return evaluate_maps(models, judges, max_side=256)
 

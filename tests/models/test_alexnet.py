@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 
 from dr_keras.errors import InputError
-from dr_keras.models.alexnet import (
+from dr_keras.models.alexnet_layers import ExpectedGrade, GroupedConv2D, LocalResponseNormalization
+from dr_keras.models.alexnet_weights import load_trunk
+from dr_keras.models.alexnets import (
     VARIANTS,
     alexnet,
     alexnet_torchvision,
@@ -17,9 +19,7 @@ from dr_keras.models.alexnet import (
     caffenet,
     fold_batch_normalization,
 )
-from dr_keras.models.alexnet_layers import ExpectedGrade, GroupedConv2D, LocalResponseNormalization
-from dr_keras.models.alexnet_weights import load_trunk
-from dr_keras.models.grader import build_grader, load_grader
+from dr_keras.models.grader import build_grader, load_model
 
 LAYERS = [f"{kind}{n}" for n in range(1, 6) for kind in ("conv", "lrn", "pool")]
 
@@ -124,7 +124,7 @@ def test_grader_saves_and_loads(head, tmp_path):
     grader = build_grader(alexnet(head=head, hidden=4), 256, form.mean, form.sd)
     images = np.random.default_rng(0).integers(0, 256, (2, 256, 256, 3), dtype=np.uint8)
     grader.save(tmp_path / "model.keras")
-    again = load_grader(tmp_path / "model.keras")
+    again = load_model(tmp_path / "model.keras")
     np.testing.assert_array_equal(np.asarray(again(images)), np.asarray(grader(images)))
 
 

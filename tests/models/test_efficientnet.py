@@ -9,7 +9,7 @@ from dr_keras.models.efficientnet import (
     efficientnet_lite1,
     efficientnet_lite2,
 )
-from dr_keras.models.grader import ARCHITECTURES, PUBLISHED_TRUNKS, build_grader, load_grader, network_of
+from dr_keras.models.grader import ARCHITECTURES, PUBLISHED_TRUNKS, build_grader, load_model, network_of
 from dr_keras.training.hosts.devices import precision_scope
 
 
@@ -118,7 +118,7 @@ def test_grader_saves_and_loads(policy, tmp_path):
         grader = build_grader(randomised(efficientnet_lite0(64)), 64, MEAN, SD)
     images = np.random.default_rng(1).integers(0, 256, (2, 64, 64, 3), dtype=np.uint8)
     grader.save(tmp_path / "model.keras")
-    again = load_grader(tmp_path / "model.keras")
+    again = load_model(tmp_path / "model.keras")
     np.testing.assert_array_equal(np.asarray(again(images)), np.asarray(grader(images)))
     np.testing.assert_array_equal(np.asarray(again(images, training=True)), np.asarray(again(images)))
     windows = (images.astype("float32") - 127) / 128

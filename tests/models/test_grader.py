@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from dr_keras.errors import InputError
-from dr_keras.models.grader import ARCHITECTURES, build_grader, load_grader, network_of
+from dr_keras.models.grader import ARCHITECTURES, build_grader, load_model, network_of
 from dr_keras.models.nets import net4, net5, ram_net5
 from dr_keras.training.hosts.devices import precision_scope
 
@@ -53,7 +53,7 @@ def test_save_and_load(build, policy, tmp_path):
     for variable in grader.trainable_variables:
         variable.assign(variable + 0.01)
     grader.save(tmp_path / "model.keras")
-    again = load_grader(tmp_path / "model.keras")
+    again = load_model(tmp_path / "model.keras")
     np.testing.assert_array_equal(np.asarray(again(images_of(128))), np.asarray(grader(images_of(128))))
     assert network_of(again).name == network_of(grader).name
     assert again.get_layer("standardize").mean == MEAN and again.get_layer("standardize").sd == SD
@@ -92,7 +92,7 @@ def test_damaged_model_files(saved, damage, tmp_path):
     path = tmp_path / "model.keras"
     path.write_bytes(damage(saved))
     with pytest.raises(InputError, match="not a model saved by this project") as caught:
-        load_grader(path)
+        load_model(path)
     assert str(path) in str(caught.value) and "\n" not in str(caught.value)
 
 
@@ -102,7 +102,7 @@ def test_other_files(tmp_path):
     (tmp_path / "weights.h5").write_bytes(b"no")
     for name in ("other.keras", "weights.h5", "missing.keras", "."):
         with pytest.raises(InputError, match="not a model saved by this project"):
-            load_grader(tmp_path / name)
+            load_model(tmp_path / name)
 
 
 def test_a_model_that_is_no_grader(tmp_path):
@@ -110,4 +110,4 @@ def test_a_model_that_is_no_grader(tmp_path):
     with pytest.raises(
         InputError, match="expected a grader saved by scripts/train.py, found a model named 'other'"
     ):
-        load_grader(tmp_path / "other.keras")
+        load_model(tmp_path / "other.keras")

@@ -10,7 +10,7 @@ import pytest
 
 from dr_keras.errors import InputError
 from dr_keras.evaluation.crossfit import Scored
-from dr_keras.models.alexnet import PROBABILITIES
+from dr_keras.models.alexnets import PROBABILITIES
 from dr_keras.models.grader import build_grader
 from dr_keras.papers.alexnet import classifier
 from dr_keras.papers.alexnet.runs import CLASSIFIER, REGRESSOR, Recipe
@@ -78,7 +78,7 @@ def test_probabilities_are_those_of_each_photographs_networks():
     first, second = [0.1, 0.2, 0.4, 0.2, 0.1], [0.5, 0.2, 0.1, 0.1, 0.1]
     who = np.array([[True, False, True], [False, True, True]])
     judged = SimpleNamespace(
-        model=SimpleNamespace(graders=[grader(first), grader(second)]),
+        model=SimpleNamespace(networks=[grader(first), grader(second)]),
         prepared=SimpleNamespace(read=lambda indices: np.zeros((len(indices), 8, 8, 3), np.uint8)),
         scores=SimpleNamespace(indices=np.array([7, 8, 9]), scored_by=who),
         path="run",
@@ -88,6 +88,6 @@ def test_probabilities_are_those_of_each_photographs_networks():
     plain = keras.Model(
         inputs := keras.Input((8, 8, 3)), keras.layers.Dense(1)(keras.layers.Flatten()(inputs))
     )
-    judged.model.graders = [build_grader(plain, 8, (0, 0, 0), (1, 1, 1))] * 2
+    judged.model.networks = [build_grader(plain, 8, (0, 0, 0), (1, 1, 1))] * 2
     with pytest.raises(InputError, match="run: expected a run with --head=classification"):
         classifier.grade_probabilities(judged)

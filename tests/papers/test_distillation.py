@@ -8,9 +8,9 @@ import pytest
 from prepared_folders import noise_images, write_prepared
 
 from dr_keras.data import cache as data_cache
-from dr_keras.models.alexnet import alexnet, alexnet_trunk
 from dr_keras.models.alexnet_weights import load_trunk
-from dr_keras.models.grader import load_grader, network_of
+from dr_keras.models.alexnets import alexnet, alexnet_trunk
+from dr_keras.models.grader import load_model, network_of
 from dr_keras.papers.alexnet import distilled_runs
 from dr_keras.papers.alexnet.distillation import Distillation, DistillationConfig, load_teacher, save_trunk
 from dr_keras.training import run_folder
@@ -71,7 +71,7 @@ def test_folds_make_a_run_to_start_from(prepared, tmp_path, monkeypatch):
     found = distilled_runs.distil(CONFIG, prepared, 2, tmp_path / "run", 2, 0.25, max_steps=1)
     assert len(found) == 2 and found[0]["steps"] == 1
     for fold, path in enumerate(run_folder.find_models(tmp_path / "run")):
-        assert network_of(load_grader(path)).name == "alexnet"
+        assert network_of(load_model(path)).name == "alexnet"
         splits = run_folder.read_splits(path.parent / "split.csv")
         held_out = [image for image, split in splits.items() if split == "held_out"]
         assert len(held_out) == 4 and found[fold]["photographs"] == [list(splits.values()).count("train"), 2]

@@ -8,7 +8,7 @@ import pytest
 
 from dr_keras.data.lesion_masks import ANY_LESION, masked_synthetic_photographs, read_masks
 from dr_keras.evaluation.maps.evaluation import Judges
-from dr_keras.inference.grading import GradingModel
+from dr_keras.inference.grader import load_grader
 from dr_keras.models.grader import build_grader
 from dr_keras.papers.alexnet.lesion_check import check_lesions, compare_boxes
 
@@ -43,7 +43,7 @@ def model(tmp_path_factory):
     network.layers[-1].set_weights([kernel.reshape(-1, 1)])
     path = tmp_path_factory.mktemp("run") / "model.keras"
     build_grader(network, 128, (0, 0, 0), (1, 1, 1)).save(path)
-    return GradingModel(path)
+    return load_grader(path)
 
 
 def test_patches_of_masked_photographs(model):

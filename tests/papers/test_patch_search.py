@@ -24,7 +24,7 @@ def done(tmp_path_factory):
     network.layers[-1].set_weights([kernel.reshape(-1, 1)])
     build_grader(network, 128, (0, 0, 0), (1, 1, 1)).save(folder / "model.keras")
     prepared = cache.prepare_into_cache(synthetic.synthetic_dataset(10), 128, folder)
-    return judged.judge(str(folder / "model.keras"), lambda size: prepared, "all")
+    return judged.judge(str(folder / "model.keras"), lambda size, steps: prepared, "all")
 
 
 def test_the_same_seed_writes_the_same_bytes(done, tmp_path):
@@ -33,7 +33,8 @@ def test_the_same_seed_writes_the_same_bytes(done, tmp_path):
         search = patch_search.search(done, threshold=0.03)
         assert search.write(tmp_path / name / "patches").name == "patches.csv"
         table = patch_clusters.read_patches(tmp_path / name / "patches")
-        patch_report.write_clusters(tmp_path / name / "clusters", table, done.model.graders[0], "pool5", 3, 5)
+        network = done.model.networks[0]
+        patch_report.write_clusters(tmp_path / name / "clusters", table, network, "pool5", 3, 5)
         written[name] = {
             str(path.relative_to(tmp_path / name)): path.read_bytes()
             for path in (tmp_path / name).rglob("*")

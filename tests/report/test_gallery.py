@@ -4,8 +4,19 @@ import pytest
 from PIL import Image
 from prepared_folders import noise_images, write_prepared
 
-from dr_keras.inference.grading import GradingModel, score_split
+from dr_keras.inference.grader import load_grader
+from dr_keras.inference.split_scores import score_split
+from dr_keras.models.grader import build_grader
 from dr_keras.report.gallery import gallery, method_for, worst_errors
+
+
+def test_worst_first_ties_in_order_nan_never():
+    labels = [0, 4, 2, 2, 1]
+    scores = [1.0, 1.0, np.nan, 3.0, 1.5]
+    assert worst_errors(labels, scores, 3).tolist() == [1, 0, 3]
+    assert worst_errors(labels, scores, 99).tolist() == [1, 0, 3, 4]
+    assert worst_errors(labels, scores, 0).tolist() == []
+
 
 SIZE = 16
 
@@ -20,17 +31,8 @@ def save_grader(path, pooling, factor=0.01):
     dense = keras.layers.Dense(1, use_bias=False)
     network = keras.Model(windows, dense(flat))
     dense.set_weights([np.full((flat.shape[1], 1), factor / flat.shape[1], "float32")])
-    images = keras.Input((SIZE, SIZE, 3), name="image")
     path.parent.mkdir(parents=True, exist_ok=True)
-    keras.Model(images, network(images), name="grader").save(path)
-
-
-def test_worst_first_ties_in_order_nan_never():
-    labels = [0, 4, 2, 2, 1]
-    scores = [1.0, 1.0, np.nan, 3.0, 1.5]
-    assert worst_errors(labels, scores, 3).tolist() == [1, 0, 3]
-    assert worst_errors(labels, scores, 99).tolist() == [1, 0, 3, 4]
-    assert worst_errors(labels, scores, 0).tolist() == []
+    build_grader(network, SIZE, (0, 0, 0), (1, 1, 1)).save(path)
 
 
 @pytest.fixture(scope="module")
@@ -49,8 +51,8 @@ def prepared(tmp_path_factory):
 @pytest.mark.parametrize("pooling, method", [(True, "ram"), (False, "gradcam")])
 def test_pictures_and_reasons(tmp_path, prepared, pooling, method):
     save_grader(tmp_path / "model.keras", pooling)
-    model = GradingModel(tmp_path / "model.keras")
-    assert method_for(model.graders[0]) == method
+    model = load_grader(tmp_path / "model.keras")
+    assert method_for(model.networks[0]) == method
     cases = gallery(model, prepared, score_split(model, prepared), [3, 1], method)
     assert [case.index for case in cases] == [3, 1]
     assert cases[0].overlay is None and "No such file" in cases[0].reason
@@ -67,7 +69,7 @@ def test_each_by_the_networks_of_its_score(tmp_path, prepared):
         rows = [f"{i:03d}.png,{i:03d}.png,{i},{'held_out' if i in held_out else 'train'}" for i in range(4)]
         lines = ["image,patient,level,split", *rows]
         (tmp_path / f"fold_{fold}/split.csv").write_text("\n".join(lines))
-    model = GradingModel(tmp_path)
+    model = load_grader(tmp_path)
     scored = score_split(model, prepared)
     assert prepared.grades[scored.indices].tolist() == [0, 2, 1, 3]
     of_first, of_second = gallery(model, prepared, scored, [1, 2], "ram")

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from prepared_folders import noise_images, write_prepared
 
-from dr_keras.inference.grading import Scores
+from dr_keras.inference.split_scores import SplitScores
 from dr_keras.report.progression import (
     Progression,
     progression,
@@ -52,7 +52,7 @@ def test_refuses():
 
 def test_names_grades_and_pictures_belong_together(tmp_path):
     prepared = write_prepared(tmp_path / "prepared", noise_images(6, 16), [0, 1, 2, 3, 4, 0])
-    scores = Scores(
+    scores = SplitScores(
         np.array([5, 3, 1]), np.array([0.2, 3.3, 1.4]), "test", True, 0, scored_by=np.ones((1, 3), bool)
     )
     shown = progression(prepared, scores, 2)

@@ -14,7 +14,7 @@ from dr_keras.evaluation.statistics import describe
 from dr_keras.grades import DEFAULT_THRESHOLDS, score_to_grade
 from dr_keras.report import report_page
 from dr_keras.report.figures import confusion_figure, style
-from dr_keras.report.gallery import Case
+from dr_keras.report.gallery import Case, Photographs
 from dr_keras.report.metrics_report import write_report
 from dr_keras.report.progression import Progression
 
@@ -80,7 +80,7 @@ def written(tmp_path_factory):
         "compared_with": [compare(scored, DEFAULT_THRESHOLDS, other, DEFAULT_THRESHOLDS, "runs/<other>")],
         "classifier": classifier_figures("c.csv", table, scored),
     }
-    return folder, *write(folder, scored, report_page.Photographs(cases, "ram", ranking), **more)
+    return folder, *write(folder, scored, Photographs(cases, "ram", ranking), **more)
 
 
 def test_the_page_is_whole_and_has_every_section(written):

@@ -43,7 +43,8 @@ def toy_path(tmp_path_factory):
     folder, toy = tmp_path_factory.mktemp("half_plus_three") / "123", Toy()
     signatures = {"serving_default": toy.half, "mirror": toy.mirror, "work": toy.work}
     tf.saved_model.save(toy, str(folder), signatures)
-    files.write_json(folder / "assets.extra" / "dr_keras.json", {"name": "half_plus_three", "image_size": 32})
+    described = {"name": "half_plus_three", "image_size": 32, "rules": {}}
+    files.write_json(folder / "assets.extra" / "dr_keras.json", described)
     return folder.parent
 
 
@@ -59,10 +60,11 @@ def half_plus_three(toy_path):
 def tiny_model(tmp_path_factory, photographs):
     """Folder of an exported grader of random weights, 128 px; each photograph has another grade."""
     pytest.importorskip("fastapi")
-    from dr_keras.data.preparation import prepare_image
+    from dr_keras.data.photograph import Photograph
     from dr_keras.export.saved_model import export_saved_model
     from dr_keras.models.grader import build_grader
     from dr_keras.models.nets import net5
+    from dr_keras.models.rules import GradingRules
 
     folder = tmp_path_factory.mktemp("exported")
     network = net5(128, width=0.05)
@@ -72,9 +74,10 @@ def tiny_model(tmp_path_factory, photographs):
     prepared = []
     for data in photographs:
         (folder / "photograph.jpg").write_bytes(data)
-        prepared.append(prepare_image(folder / "photograph.jpg", 128).pixels)
+        prepared.append(Photograph(folder / "photograph.jpg").prepare(128).pixels)
     scores = np.sort(grader(np.stack(prepared)).numpy()[:, 0].astype("float64"))
-    export_saved_model([grader], folder / "tiny", thresholds=tuple((scores[1:] + scores[:-1]) / 2))
+    rules = GradingRules(thresholds=tuple((scores[1:] + scores[:-1]) / 2))
+    export_saved_model([grader], folder / "tiny", rules)
     return folder / "tiny"
 
 

@@ -50,7 +50,9 @@ def test_busy_server_is_asked_again_ever_more_slowly(tmp_path, monkeypatch):
     busy = 503, {}, {"error": "the queue is full"}
     with answering([busy, busy, (503, {"Retry-After": "1"}, busy[2]), (200, {}, FINE)]) as (address, seen):
         results = list(score_files(RestClient(address, "my model", "secret"), [str(tmp_path / "a.jpg")]))
-    assert results == [(str(tmp_path / "a.jpg"), pytest.approx(1.9395084), "", 2, "")]
+    (result,) = results
+    assert (result.image, result.grade, result.reason) == (str(tmp_path / "a.jpg"), 2, "")
+    assert result.score == pytest.approx(1.9395084) and result.gradable
     times = [moment for moment, *_ in seen]
     waits = [later - earlier for earlier, later in zip(times, times[1:], strict=False)]
     assert waits[0] > 0.04 and waits[1] > 0.09 and waits[2] >= 1
@@ -95,7 +97,8 @@ def test_photograph_that_is_refused_has_its_reason(tmp_path):
     paths = [str(tmp_path / "a.jpg"), str(tmp_path / "gone.jpg")]
     with answering([(400, {}, {"error": "photograph 0: the JPEG file is truncated"})]) as (address, _):
         refused, gone = score_files(RestClient(address, "m"), paths)
-    assert refused[2] == "the JPEG file is truncated" and "can't be read" in gone[2]
+    assert refused.reason == "the JPEG file is truncated" and "can't be read" in gone.reason
+    assert not refused.readable and not gone.readable
 
 
 def test_address_is_checked():

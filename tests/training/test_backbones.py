@@ -11,7 +11,7 @@ from dr_keras.data.augmentation import AugmentationConfig
 from dr_keras.data.cache import open_prepared
 from dr_keras.errors import InputError
 from dr_keras.explain.ram import regression_activation_map, score_bias
-from dr_keras.models.grader import load_grader
+from dr_keras.models.grader import load_model
 from dr_keras.training.build import build_network, find_trunk
 from dr_keras.training.config import TrainingConfig
 from dr_keras.training.fit import Fit, Hooks
@@ -38,7 +38,7 @@ def test_a_small_training_ends_in_a_grader_with_maps(prepared, tmp_path):
     fit = fit_of(CONFIG, prepared, tmp_path / "run")
     start = fit.trainer.grader.get_weights()
     fit.run()
-    grader = load_grader(tmp_path / "run" / "last.keras")
+    grader = load_model(tmp_path / "run" / "last.keras")
     standardize = grader.get_layer("standardize")
     assert standardize.mean == (127, 127, 127) and standardize.sd == (128, 128, 128)
     images = prepared.read(VALIDATION)

@@ -16,7 +16,7 @@ from dr_keras.data.shards import color_statistics
 from dr_keras.errors import InputError
 from dr_keras.grades import score_to_grade
 from dr_keras.metrics import quadratic_weighted_kappa
-from dr_keras.models.grader import load_grader, network_of
+from dr_keras.models.grader import load_model, network_of
 from dr_keras.training.build import build_network
 from dr_keras.training.config import TrainingConfig
 from dr_keras.training.fit import Fit, Hooks, Interrupted
@@ -135,7 +135,7 @@ def test_saved_models_are_the_best_and_the_last(whole, prepared):
         ("best_loss.keras", int(np.argmin(losses))),
         ("last.keras", 2),
     ):
-        assert_weights_equal(load_grader(fit.run_dir / name).get_weights(), log.weights[epoch])
+        assert_weights_equal(load_model(fit.run_dir / name).get_weights(), log.weights[epoch])
     assert len({tuple(weights[0].ravel()) for weights in log.weights}) == 3
 
 
@@ -165,7 +165,7 @@ def test_callbacks_are_given_the_row_and_the_class_weights(whole, prepared):
 
 def test_grader_carries_the_training_sets_statistics(whole, prepared):
     mean, sd, components = color_statistics(prepared, TRAINING)
-    layer = load_grader(whole[0].run_dir / "model.keras").get_layer("standardize")
+    layer = load_model(whole[0].run_dir / "model.keras").get_layer("standardize")
     np.testing.assert_allclose(layer.mean, mean)
     np.testing.assert_allclose(layer.sd, sd)
     np.testing.assert_allclose(whole[0].trainer.augmentation.color_components, components)
@@ -206,7 +206,7 @@ def test_a_stopped_training_ends_as_one_never_stopped(whole, prepared, tmp_path)
     assert_weights_equal(resumed.trainer.grader.get_weights(), whole[0].trainer.grader.get_weights())
     for name in ("model.keras", "best_loss.keras", "last.keras"):
         assert_weights_equal(
-            load_grader(tmp_path / name).get_weights(), load_grader(whole[0].run_dir / name).get_weights()
+            load_model(tmp_path / name).get_weights(), load_model(whole[0].run_dir / name).get_weights()
         )
     assert without_speed(history) == without_speed(whole[1])
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dr_keras.models.grader import load_grader
+from dr_keras.models.grader import load_model
 
 ROOT = Path(__file__).resolve().parents[2]
 FLAGS = ("--image_size=128", "--width=0.1", "--synthetic_images=48", "--epochs=2", "--precision=float32",
@@ -90,7 +90,7 @@ def stop_and_check(process, folder):
 
 def test_it_ends_with_the_same_weights(killed, whole):
     for name in ("last.keras", "model.keras", "best_loss.keras"):
-        weights = [load_grader(folder / name).get_weights() for folder in (killed, whole)]
+        weights = [load_model(folder / name).get_weights() for folder in (killed, whole)]
         for a, b in zip(*weights, strict=True):
             np.testing.assert_allclose(a, b, rtol=0, atol=1e-6)
 

@@ -13,7 +13,7 @@ from prepared_folders import noise_images, write_prepared
 
 from dr_keras.data.audit import audit_prepared
 from dr_keras.errors import InputError
-from dr_keras.models.grader import build_grader, load_grader, network_of
+from dr_keras.models.grader import build_grader, load_model, network_of
 from dr_keras.models.nets import net5
 from dr_keras.training import run_folder
 from dr_keras.training.config import TrainingConfig
@@ -196,7 +196,7 @@ def test_reports_are_of_what_was_held_out(chain):
         images, labels, scores = reports[leaf]
         assert images == [f"{i:03d}.png" for i in held_out]
         np.testing.assert_array_equal(labels, prepared.grades[held_out])
-        model = load_grader(chain.run_dir / leaf / "model.keras")
+        model = load_model(chain.run_dir / leaf / "model.keras")
         np.testing.assert_allclose(scores, np.asarray(model(prepared.read(held_out)))[:, 0], atol=1e-4)
     for stage in ("128", "256"):
         images, labels, scores = reports[stage]
@@ -213,7 +213,7 @@ def test_each_fold_goes_on_from_its_own_network(chain):
     for fold, line in enumerate(taken):
         source = chain.run_dir / "128" / f"fold_{fold}" / "model.keras"
         assert line.startswith(f"16 layers taken over from {source}; initialised: conv13_kernel, ")
-        before = network_of(load_grader(source))
+        before = network_of(load_model(source))
         network = network_of(chain.fits[f"256/fold_{fold}"].trainer.grader)
         start = dict(zip([weight.path for weight in network.weights], chain.starts[f"256/fold_{fold}"]))
         for name in ("conv2", "conv7", "conv11"):
@@ -305,7 +305,7 @@ def test_one_training_without_folds(by_size, tmp_path):
     validation = [index for index, split in enumerate(assigned) if split == "validation"]
     ((folder, images, scores),) = reports
     assert folder == run_dir and images == [f"{index:03d}.png" for index in validation]
-    expected = Scorer(load_grader(run_dir / "model.keras"), by_size[128])(np.array(validation))
+    expected = Scorer(load_model(run_dir / "model.keras"), by_size[128])(np.array(validation))
     np.testing.assert_array_equal(scores, expected)
     assert f"17 layers taken over from {tmp_path / 'other.keras'}; initialised: none" in lines
     assert not (run_dir / "state.npz").exists()

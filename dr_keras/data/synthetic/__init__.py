@@ -104,6 +104,11 @@ def synthetic_dataset(num_images, seed=0):
     return FundusDataset("synthetic", "", tuple(records))
 
 
+def is_synthetic(name):
+    """Whether a name is one of `synthetic_dataset`: it has no suffix, unlike every photograph's file."""
+    return _NAME.fullmatch(str(name)) is not None
+
+
 def draw_named(name, size=512):
     """Draws the photograph that a name of `synthetic_dataset` stands for.
 

@@ -14,7 +14,7 @@ from dr_keras.evaluation.maps.comparison import CENTRE, FUSED, RANDOM, RANDOMISE
 from dr_keras.evaluation.maps.localisation import centre_prior, score_map
 from dr_keras.explain.explainer import Explainer, load_photographs
 from dr_keras.explain.geometry import place
-from dr_keras.inference.grading import graders_of, normalization_of
+from dr_keras.inference.grader import common_normalization, networks_at
 from dr_keras.models.grader import is_linear_unit, network_of
 from dr_keras.training import run_folder
 
@@ -34,7 +34,7 @@ def find_judges(models, photographs, graded):
     exposures of the same eye: these are found by their pixels (`data.duplicates`).
 
     Args:
-        models: list of `GradingModel`.
+        models: list of `Grader`.
         photographs: list of `MaskedPhotograph`.
         graded: list of `Record`: the graded photographs that the models may have been trained on.
 
@@ -46,7 +46,7 @@ def find_judges(models, photographs, graded):
     seen = [
         [
             np.isin(run_folder.splits_of(path.parent / run_folder.SPLIT, graded), run_folder.SEEN)
-            for path in model.paths
+            for path in model.model_files
         ]
         for model in models
     ]
@@ -82,7 +82,7 @@ def evaluate_maps(models, judges, methods=("ram",), max_side=1024, batch_size=8,
     """Scores the maps of models against lesion masks.
 
     Args:
-        models: list of `GradingModel`.
+        models: list of `Grader`.
         judges: list of `Judges`.
         methods: of `explainer.METHODS`.
         max_side: longer side of the frame in which maps and masks are compared, in pixels; IDRiD's masks
@@ -110,7 +110,7 @@ def evaluate_maps(models, judges, methods=("ram",), max_side=1024, batch_size=8,
 
 def model_labels(models):
     """A name for each model, of its architecture and size; of several alike, numbered."""
-    names = [f"{network_of(model.graders[0]).name}_{model.image_size}" for model in models]
+    names = [f"{network_of(model.networks[0]).name}_{model.image_size}" for model in models]
     return [
         f"{name}_{names[: number + 1].count(name)}" if names.count(name) > 1 else name
         for number, name in enumerate(names)
@@ -119,17 +119,17 @@ def model_labels(models):
 
 def _scored(models, judges, methods, max_side, batch_size, generator):
     """Yields for each photograph a dict of (method, lesion) to the measures of `score_map`."""
-    untrained = [[_untrained(model.graders[0])] for model in models] if "ram" in methods else []
+    untrained = [[_untrained(model.networks[0])] for model in models] if "ram" in methods else []
     sizes = {model.image_size for model in models}
     groups = collections.defaultdict(list)
     for judge in judges:
         groups[judge.networks].append(judge.photograph)
     for networks, photographs in groups.items():
-        graders = graders_of(models, networks)
+        graders = networks_at(models, networks)
         explainers = dict(_explainers(model_labels(models), graders, untrained, methods))
         remaining = iter(photographs)
         paths = [photograph.path for photograph in photographs]
-        for batch in load_photographs(paths, sizes, max_side, batch_size, normalization_of(models)):
+        for batch in load_photographs(paths, sizes, max_side, batch_size, common_normalization(models)):
             loaded = [readable(path, photograph, reason) for path, photograph, reason in batch]
             explained = [explainer.explain(loaded) for explainer in explainers.values()]
             for explanations in zip(*explained, strict=True):

@@ -19,7 +19,7 @@ def evaluate_faithfulness(models, judges, methods=("ram",), count=20, seed=0, pr
     """Measures deletion, insertion and ROAD of models' maps, each photograph by networks that never saw it.
 
     Args:
-        models: list of `GradingModel`.
+        models: list of `Grader`.
         judges: list of `map_evaluation.Judges`.
         methods: of `explainer.METHODS`.
         count: photographs, evenly over the list.
@@ -32,14 +32,14 @@ def evaluate_faithfulness(models, judges, methods=("ram",), count=20, seed=0, pr
     """
     chosen = [judges[place] for place in np.unique(np.linspace(0, len(judges) - 1, count).astype(int))]
     labels = model_labels(models)
-    steps = [[scoring_step(grader) for grader in model.graders] for model in models]
+    steps = [[scoring_step(grader) for grader in model.networks] for model in models]
     rows = {f"{method}/{label}": ([], []) for method in methods for label in labels}
     for number, judge in enumerate(progress(chosen, total=len(chosen)) if progress else chosen):
         for label, model, own, networks in zip(labels, models, steps, judge.networks, strict=True):
             image = _prepared(judge.photograph.path, model)
             score = _mean_score([own[k] for k in networks])
             for method in methods:
-                explainer = Explainer([[model.graders[k] for k in networks]], method)
+                explainer = Explainer([[model.networks[k] for k in networks]], method)
                 cells = explainer.explain([image])[0].maps[0]
                 pixels, grid = image.prepared[model.image_size].pixels, explainer.grids[0]
                 for found, order in zip(
@@ -54,7 +54,7 @@ def evaluate_faithfulness(models, judges, methods=("ram",), count=20, seed=0, pr
 
 
 def _prepared(path, model):
-    ((loaded,),) = load_photographs([path], [model.image_size], normalization=model.normalization)
+    ((loaded,),) = load_photographs([path], [model.image_size], normalization=model.rules.normalization)
     return readable(*loaded)
 
 

@@ -11,7 +11,7 @@ from dr_keras.evaluation.comparison import paired_difference
 from dr_keras.evaluation.ranking import roc_auc
 from dr_keras.evaluation.statistics import nearness
 from dr_keras.grades import NUM_GRADES
-from dr_keras.models.alexnet import PROBABILITIES
+from dr_keras.models.alexnets import PROBABILITIES
 from dr_keras.models.grader import network_and_front
 
 
@@ -29,7 +29,7 @@ def grade_probabilities(judged, batch_size=32):
         InputError: if the model isn't a classifier.
     """
     indices, total = judged.scores.indices, np.zeros((len(judged.scores.indices), NUM_GRADES))
-    for grader, theirs in zip(judged.model.graders, judged.scores.scored_by, strict=True):
+    for grader, theirs in zip(judged.model.networks, judged.scores.scored_by, strict=True):
         network, front = network_and_front(grader)
         if PROBABILITIES not in [layer.name for layer in network.layers]:
             raise InputError(f"{judged.path}: expected a run with --head=classification")

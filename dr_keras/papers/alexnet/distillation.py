@@ -18,7 +18,7 @@ from keras import layers, ops
 
 from dr_keras.data.pipeline import steps_per_epoch
 from dr_keras.files import atomic_path
-from dr_keras.models.alexnet import VARIANTS, alexnet_trunk, fold_batch_normalization
+from dr_keras.models.alexnets import VARIANTS, alexnet_trunk, fold_batch_normalization
 from dr_keras.models.efficientnet import MEAN, SD, efficientnet_lite0
 from dr_keras.models.efficientnet_weights import imagenet_file, load_trunk
 from dr_keras.models.grader import build_grader, network_of

@@ -7,7 +7,7 @@ import numpy as np
 from dr_keras import files
 from dr_keras.data import audit, synthetic
 from dr_keras.data.cache import prepare_into_cache
-from dr_keras.models.alexnet import VARIANTS, alexnet
+from dr_keras.models.alexnets import VARIANTS, alexnet
 from dr_keras.models.grader import build_grader
 from dr_keras.papers.alexnet.distillation import IMAGE_SIZE, VARIANT, Distillation, load_teacher, save_trunk
 from dr_keras.training import run_folder

@@ -15,7 +15,7 @@ from dr_keras.evaluation.maps.evaluation import readable
 from dr_keras.explain.explainer import load_photographs
 from dr_keras.explain.occlusion import occlusion_map
 from dr_keras.grades import NUM_GRADES
-from dr_keras.inference.grading import graders_of
+from dr_keras.inference.grader import networks_at
 from dr_keras.papers.alexnet import patches
 
 HIT, AREA = "hit", "area"  # a patch holds some of the lesion; the share of it that is lesion
@@ -36,7 +36,7 @@ def check_lesions(
     """Compares the abnormal patches of masked photographs with patches placed at random.
 
     Args:
-        model: `GradingModel`.
+        model: `Grader`.
         judges: list of `map_evaluation.Judges` of that model: who never saw each photograph.
         threshold, window, layer: of the patches, as for `patches.select`; overlapping ones are kept.
         batch_size: photographs in a batch.
@@ -54,7 +54,7 @@ def check_lesions(
         progress(found, total=len(judges)) if progress else found
     ):
         own = patches.select(drops[None], threshold, window)
-        places = patches.boxes(own, model.graders[0], [view], layer)
+        places = patches.boxes(own, model.networks[0], [view], layer)
         counts.append(len(own))
         masks = read_masks(photograph, view.image_height, view.image_width) if own else {}
         for lesion, mask in masks.items():
@@ -75,9 +75,10 @@ def _search(model, judges, window, layer, batch_size):
     for judge in judges:
         groups[judge.networks].append(judge.photograph)
     for networks, photographs in groups.items():
-        (graders,), remaining = graders_of([model], networks), iter(photographs)
+        (graders,), remaining = networks_at([model], networks), iter(photographs)
         paths = [photograph.path for photograph in photographs]
-        for batch in load_photographs(paths, [model.image_size], _SIDE, batch_size, model.normalization):
+        steps = model.rules.normalization
+        for batch in load_photographs(paths, [model.image_size], _SIDE, batch_size, steps):
             loaded = [readable(*each) for each in batch]
             prepared = [each.prepared[model.image_size] for each in loaded]
             images = np.stack([each.pixels for each in prepared])

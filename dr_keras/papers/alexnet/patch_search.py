@@ -38,7 +38,7 @@ class PatchSearch:
         """Writes the patches and their table; see `patches.write_patches`. Returns the table's path."""
         prepared, indices = self.judged.prepared, self.judged.scores.indices
         views = [prepared.views[index] for index in indices]
-        places = patches.boxes(self.patches, self.judged.model.graders[0], views, self.layer)
+        places = patches.boxes(self.patches, self.judged.model.networks[0], views, self.layer)
         records = [prepared.records[index] for index in indices]
         return patches.write_patches(
             output_dir, self.patches, places, records, self.judged.scored.labels, self.scores,
@@ -63,7 +63,7 @@ def search(judged, threshold=0.2, window=2, layer="pool5", merge=False, batch_si
         `PatchSearch`.
     """
     scores, drops = patches.occlusion_drops(
-        judged.model.graders, judged.prepared, judged.scores.indices, judged.scores.scored_by, window, layer,
+        judged.model.networks, judged.prepared, judged.scores.indices, judged.scores.scored_by, window, layer,
         batch_size, progress,
     )  # fmt: skip
     found = patches.select(drops, threshold, window, merge)

@@ -8,8 +8,9 @@ import cv2
 import numpy as np
 
 from dr_keras import files
-from dr_keras.data import decoding, preparation, synthetic
+from dr_keras.data import decoding
 from dr_keras.data.duplicates import connect
+from dr_keras.data.synthetic import draw_named, is_synthetic
 from dr_keras.explain.activations import cell_grid, layer_output
 from dr_keras.explain.occlusion import occlusion_map
 from dr_keras.grades import NUM_GRADES
@@ -156,8 +157,8 @@ def boxes(patches, grader, views, layer="pool5"):
 
 def read_original(record, image_size):
     """The photograph that a prepared image was made of, in the frame of its `FieldOfView`."""
-    if record.path.startswith(preparation.SYNTHETIC_ROOT):
-        return synthetic.draw_named(record.path, image_size).image
+    if is_synthetic(record.path):
+        return draw_named(record.path, image_size).image
     return decoding.read_image(record.path)
 
 

@@ -10,8 +10,8 @@ from dr_keras.errors import InputError
 from dr_keras.evaluation import judged
 from dr_keras.evaluation.maps import evaluation
 from dr_keras.explain import overlay
-from dr_keras.explain.examples import Example, explain_examples
 from dr_keras.grades import DEFAULT_THRESHOLDS, NUM_GRADES
+from dr_keras.inference.examples import example_of, explain_examples
 from dr_keras.papers.alexnet import lesion_check, page, patch_clusters, patch_report, patch_search, runs
 from dr_keras.papers.alexnet.patches import share_threshold
 from dr_keras.report import progression
@@ -66,7 +66,7 @@ def _used(done):
     """Grades of the photographs that the runs trained on or were judged on: the balanced subset."""
     known = np.stack(
         [run_folder.splits_of(path.parent / run_folder.SPLIT, done.prepared.records)
-         for path in done.model.paths]
+         for path in done.model.model_files]
     )  # fmt: skip
     return done.prepared.grades[
         ~np.isin(known, ("", run_folder.UNKNOWN)).all(axis=0) & (done.prepared.grades >= 0)
@@ -79,10 +79,9 @@ def _saliency(done, progress):
     for grade in range(NUM_GRADES - 1, -1, -1):
         own = np.flatnonzero(done.scored.labels == grade)
         for position in own[np.argsort(-done.scored.scores[own], kind="stable")][:_PER_GRADE]:
-            record = done.prepared.records[done.scores.indices[position]]
-            networks = tuple(np.flatnonzero(done.scores.scored_by[:, position]).tolist())
-            examples.append(Example(record.path, grade, (networks,)))
-            captions[record.path] = f"true grade {grade}, score {done.scored.scores[position]:.2f}"
+            example = example_of([done.prepared], [done.scores], [position])
+            examples.append(example)
+            captions[example.path] = f"true grade {grade}, score {done.scored.scores[position]:.2f}"
     explained = explain_examples(
         [done.model], examples, "occlusion", progress, layer=LAYER, window=1, max_side=_PANEL
     )
@@ -110,7 +109,7 @@ def _patches(output_dir, every, threshold, clusters, seed, progress):
     found["of_grade"] = np.bincount(grades, minlength=NUM_GRADES).tolist()
     table = patch_clusters.read_patches(output_dir / "patches")
     clustered = patch_report.write_clusters(
-        output_dir / "clusters", table, every.model.graders[0], LAYER, clusters, seed
+        output_dir / "clusters", table, every.model.networks[0], LAYER, clusters, seed
     )
     return found | {"clusters": clustered}, threshold
 

@@ -112,8 +112,7 @@ def compare(output_dir, open_prepared, seed=0, progress=None):
         judged.judge(str(output_dir / name), open_prepared, progress=progress)
         for name in (REGRESSOR, CLASSIFIER)
     )
-    scored, thresholds = done.scored, run_folder.read_flags(done.path)["thresholds"]
-    thresholds = tuple(map(float, thresholds.split(",")))
+    scored, thresholds = done.scored, done.model.rules.thresholds
     probabilities = classifier.grade_probabilities(other)
     table = {"image": np.array(other.scored.images), "grade": probabilities.argmax(axis=1)}
     with warnings.catch_warnings():
@@ -166,7 +165,7 @@ def separate_ranges(done):
         grades: (n,) of the judged photographs, each by the cuts of its own networks.
     """
     cuts, prepared = [], done.prepared
-    for path, grader in zip(done.model.paths, done.model.graders, strict=True):
+    for path, grader in zip(done.model.model_files, done.model.networks, strict=True):
         splits = run_folder.splits_of(path.parent / run_folder.SPLIT, prepared.records)
         training = np.flatnonzero(splits == "train")
         cuts.append(range_separation(prepared.grades[training], Scorer(grader, prepared)(training)))

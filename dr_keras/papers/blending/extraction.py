@@ -16,7 +16,7 @@ from dr_keras.data.augmentation import NUM_NORMAL, NUM_UNIFORM, AugmentationConf
 from dr_keras.data.pipeline import evaluation_batches
 from dr_keras.data.shards import color_statistics
 from dr_keras.errors import InputError
-from dr_keras.models.grader import load_grader, network_of
+from dr_keras.models.grader import load_model, network_of, rules_of
 from dr_keras.papers.blending.features import check_same_run, write_index
 from dr_keras.training import run_folder
 from dr_keras.training.fit import BEST_LOSS, LAST, Interrupted
@@ -91,11 +91,14 @@ class PooledExtraction:
                 names = [self._extract(path, splits) for path in paths]
             leaves.append({"splits": splits.tolist(), "files": names})
             keras.utils.clear_session()
-        write_index(self._output_dir, self._run, self._prepared.records, self._scores, leaves)
+        write_index(
+            self._output_dir, self._run, self._thresholds, self._prepared.records, self._scores, leaves
+        )
 
     def _extract(self, path, splits):
         """Extracts all photographs' features by one network; returns the name of their file."""
-        grader = load_grader(path)
+        grader = load_model(path)
+        self._thresholds = rules_of(grader).thresholds
         pooling = pooling_of(network_of(grader))
         augmentation = self._augmentation(grader, splits)
         name = f"features-{self._key(grader, pooling, augmentation)}.npy"

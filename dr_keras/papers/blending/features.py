@@ -15,7 +15,6 @@ import numpy as np
 from dr_keras import files
 from dr_keras.data.records import Record
 from dr_keras.errors import InputError
-from dr_keras.grades import DEFAULT_THRESHOLDS
 from dr_keras.training import run_folder
 from dr_keras.training.stages import HELD_OUT
 
@@ -92,20 +91,20 @@ def check_same_run(folder, run):
         raise InputError(f"--output_dir={folder}: holds features of {found['run']}; name another folder")
 
 
-def write_index(folder, run, records, scores, leaves):
+def write_index(folder, run, thresholds, records, scores, leaves):
     """Writes what `read_features` reads.
 
     Args:
         folder: where the features lie.
         run: path of the run.
+        thresholds: four cuts from score to grade, of the run's models.
         records: list of `Record`.
         scores: dict of image name to the run's own score.
         leaves: a dict for each of the run's leaves: `splits`, a list of n, and `files`, names in the folder.
     """
-    cuts = run_folder.read_flags(run).get("thresholds", ",".join(map(str, DEFAULT_THRESHOLDS)))
     index = {
         "run": run,
-        "thresholds": [float(cut) for cut in cuts.split(",")],
+        "thresholds": list(thresholds),
         "records": [dataclasses.asdict(record) for record in records],
         "scores": [scores.get(record.image) for record in records],
         "leaves": leaves,

@@ -13,8 +13,8 @@ from dr_keras.errors import InputError
 from dr_keras.files import atomic_path
 from dr_keras.grades import score_to_grade
 from dr_keras.metrics import quadratic_weighted_kappa
-from dr_keras.models.alexnet import FEATURE_SCALE, PROBABILITIES
-from dr_keras.models.grader import load_grader, network_of
+from dr_keras.models.alexnets import FEATURE_SCALE, PROBABILITIES
+from dr_keras.models.grader import load_model, network_of
 from dr_keras.training.build import build_model, build_optimizer
 from dr_keras.training.fit import HISTORY, Interrupted
 from dr_keras.training.frozen.features import ORIENTATIONS, trunk_of
@@ -54,7 +54,7 @@ class HeadFit:
         self.grader = build_model(config, prepared, training)
         network = network_of(self.grader)
         if init_from is not None:
-            taken, _ = transfer_weights(network_of(load_grader(init_from)), network)
+            taken, _ = transfer_weights(network_of(load_model(init_from)), network)
             hooks.say(f"{len(taken)} layers taken over from {init_from}")
         trunk = trunk_of(network, config.freeze_through)
         self._head = _head_of(network, config)

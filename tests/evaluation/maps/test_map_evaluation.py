@@ -9,7 +9,7 @@ from dr_keras.errors import InputError
 from dr_keras.evaluation.maps.comparison import table
 from dr_keras.evaluation.maps.evaluation import evaluate_maps, find_judges, model_labels
 from dr_keras.evaluation.maps.localisation import MEASURES
-from dr_keras.inference.grading import GradingModel
+from dr_keras.inference.grader import load_grader
 from dr_keras.models.grader import build_grader
 from dr_keras.models.nets import net5, ram_net5
 from dr_keras.report import map_figures
@@ -50,7 +50,7 @@ def run(tmp_path_factory, eyes):
 
 def test_copies_are_judged_only_by_networks_that_never_saw_their_eye(run, eyes):
     graded, copies = eyes
-    judges, matched = find_judges([GradingModel(run)], copies, graded)
+    judges, matched = find_judges([load_grader(run)], copies, graded)
     assert matched == NUM_EYES
     assert [(judge.photograph, judge.networks) for judge in judges] == [
         (copies[0], ((0,),)),
@@ -61,7 +61,7 @@ def test_copies_are_judged_only_by_networks_that_never_saw_their_eye(run, eyes):
 
 def test_every_model_needs_a_network(run, eyes):
     graded, copies = eyes
-    models = [GradingModel(run), GradingModel(run / "fold_0")]
+    models = [load_grader(run), load_grader(run / "fold_0")]
     judges, _ = find_judges(models, copies, graded)
     assert [(judge.photograph, judge.networks) for judge in judges] == [
         (copies[0], ((0,), (0,))),
@@ -71,21 +71,21 @@ def test_every_model_needs_a_network(run, eyes):
 
 def test_photographs_of_other_origin_are_judged_by_all(run):
     photographs = masked_synthetic_photographs(5, seed=1)
-    judges, matched = find_judges([GradingModel(run)], photographs, [])
+    judges, matched = find_judges([load_grader(run)], photographs, [])
     assert matched == 0 and {judge.networks for judge in judges} == {((0, 1),)}
 
 
 def test_unreadable_photograph_is_named(run, eyes, tmp_path):
     broken = Record("", str(tmp_path / "broken.jpg"), None, "")
     with pytest.raises(InputError, match="broken.jpg: can't be read"):
-        find_judges([GradingModel(run)], [broken], eyes[0])
+        find_judges([load_grader(run)], [broken], eyes[0])
 
 
 @pytest.fixture(scope="module")
 def scored(run, tmp_path_factory):
     plain = tmp_path_factory.mktemp("plain") / "net.keras"
     build_grader(net5(128, width=0.05), 128, (90, 60, 30), (70, 50, 30)).save(plain)
-    models = [GradingModel(run), GradingModel(plain)]
+    models = [load_grader(run), load_grader(plain)]
     judges, _ = find_judges(models, masked_synthetic_photographs(5, seed=1)[:2], [])
     return models, judges, evaluate_maps(models, judges, ("ram", "gradcam"), max_side=200)
 
@@ -131,6 +131,6 @@ def test_table_and_files(scored, tmp_path):
 
 
 def test_models_alike_are_numbered(run):
-    model = GradingModel(run)
+    model = load_grader(run)
     assert model_labels([model]) == ["ram_net5_128"]
     assert model_labels([model, model]) == ["ram_net5_128_1", "ram_net5_128_2"]

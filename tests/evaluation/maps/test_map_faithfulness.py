@@ -5,7 +5,7 @@ from dr_keras.data.lesion_masks import masked_synthetic_photographs
 from dr_keras.evaluation.maps.evaluation import find_judges
 from dr_keras.evaluation.maps.faithfulness import MEASURES
 from dr_keras.evaluation.maps.faithfulness_study import evaluate_faithfulness, table
-from dr_keras.inference.grading import GradingModel
+from dr_keras.inference.grader import load_grader
 from dr_keras.models.grader import build_grader
 from dr_keras.models.nets import ram_net5
 
@@ -20,7 +20,7 @@ def model(tmp_path_factory):
     network.get_layer("score").kernel.assign(np.ones(network.get_layer("score").kernel.shape))
     path = tmp_path_factory.mktemp("model") / "bright.keras"
     build_grader(network, 128, (0, 0, 0), (50, 50, 50)).save(path)
-    return GradingModel(path)
+    return load_grader(path)
 
 
 def test_map_of_what_is_used_beats_its_cells_in_random_order(model):

@@ -10,7 +10,7 @@ from prepared_folders import noise_images, write_prepared
 from dr_keras.data.audit import audit_prepared
 from dr_keras.data.sampling import SamplingConfig
 from dr_keras.errors import InputError
-from dr_keras.models.grader import build_grader, load_grader, network_of
+from dr_keras.models.grader import build_grader, load_model, network_of
 from dr_keras.models.nets import net5
 from dr_keras.training import run_folder
 from dr_keras.training.config import TrainingConfig
@@ -107,7 +107,7 @@ def test_only_the_head_changes_and_the_model_is_whole(prepared, tmp_path):
     for name, values in before.items():
         same = all(np.array_equal(a, b) for a, b in zip(values, network.get_layer(name).get_weights()))
         assert same == (name != "score"), name
-    saved = load_grader(tmp_path / "model.keras")
+    saved = load_model(tmp_path / "model.keras")
     scores = Scorer(saved, prepared)(np.arange(30, 40))
     losses = [row["val_loss"] for row in history]
     # The model is that of the least validation loss: its whole pass gives the loss of the cached features.

@@ -9,7 +9,7 @@ from prepared_folders import noise_images, write_prepared
 from sklearn.linear_model import Ridge
 
 from dr_keras.errors import InputError
-from dr_keras.models.grader import load_grader, network_of
+from dr_keras.models.grader import load_model, network_of
 from dr_keras.training import run_folder
 from dr_keras.training.config import TrainingConfig
 from dr_keras.training.fit import Hooks
@@ -31,7 +31,7 @@ def prepared(tmp_path_factory):
 def test_score_is_ridge_regression_of_pooled_features(prepared, tmp_path):
     training = np.arange(30)
     loo = RidgeFit(CONFIG, prepared, training, tmp_path, FeatureCache(prepared), QUIET).run()
-    grader = load_grader(tmp_path / run_folder.MODEL)
+    grader = load_model(tmp_path / run_folder.MODEL)
     trunk = trunk_of(network_of(grader), "gap")
     features = FeatureCache(prepared).of(grader, trunk, np.arange(40), MIRRORED).astype("float64")
     pooled = features[:30].mean(axis=1)

@@ -17,7 +17,7 @@ from prepared_folders import noise_images, write_prepared
 from script_runs import check_refused, command, run
 
 from dr_keras.errors import InputError
-from dr_keras.models.grader import load_grader
+from dr_keras.models.grader import load_model
 from dr_keras.training.hosts import launch, workers
 from dr_keras.training.hosts.cluster import Cluster, read_cluster
 
@@ -55,7 +55,7 @@ def finish(processes):
 def assert_same_training(first, second):
     """Weights to 1e-5 and the same history but for the speed. Returns the history."""
     for name in ("last.keras", "model.keras", "best_loss.keras"):
-        weights = [load_grader(folder / name).get_weights() for folder in (first, second)]
+        weights = [load_model(folder / name).get_weights() for folder in (first, second)]
         for a, b in zip(*weights, strict=True):
             np.testing.assert_allclose(a, b, rtol=0, atol=1e-5)
     histories, figures = [], []

@@ -16,7 +16,7 @@ import tensorflow as tf
 from prepared_folders import noise_images, write_prepared
 
 from dr_keras.errors import InputError
-from dr_keras.models.grader import load_grader
+from dr_keras.models.grader import load_model
 from dr_keras.training.config import TrainingConfig
 from dr_keras.training.fit import Fit, Hooks, Interrupted
 from dr_keras.training.hosts import devices
@@ -47,7 +47,7 @@ def main(folder, config):
     single, double = fit(one, "one"), fit(two, "two")
     start, double_start = weights_of(single), [double.progress["epoch"], double.progress["step"]]
     histories = single.run(), double.run()
-    saved = load_grader(double.run_dir / "last.keras").get_weights()
+    saved = load_model(double.run_dir / "last.keras").get_weights()
     result = {
         "replicas": [one.num_replicas_in_sync, two.num_replicas_in_sync],
         "moved": difference(weights_of(single), start),

@@ -1,15 +1,14 @@
 import cv2
-import keras
 import numpy as np
 import pytest
+from mean_graders import SIZE, save_mean_grader
 from prepared_folders import noise_images, write_prepared
 
 from dr_keras.errors import InputError
-from dr_keras.explain.examples import Example, choose, explain_examples, find_examples
-from dr_keras.inference.grading import GradingModel
+from dr_keras.inference.examples import Example, choose, explain_examples, find_examples
+from dr_keras.inference.grader import load_grader
 from dr_keras.training.run_folder import write_splits
 
-SIZE = 32
 NAN = float("nan")
 
 
@@ -32,25 +31,13 @@ def test_odd_number_and_thresholds_and_nan():
     assert choose([1], [NAN], 4).tolist() == []
 
 
-def save_grader(path, factor):
-    """A grader with a map: its score is `factor` times the mean of the image."""
-    windows = keras.Input((SIZE, SIZE, 3))
-    pooled = keras.layers.GlobalAveragePooling2D()(keras.layers.ReLU()(windows))
-    score = keras.layers.Dense(1, name="score")
-    network = keras.Model(windows, score(pooled))
-    score.set_weights([np.full((3, 1), factor / 3, "float32"), np.zeros(1, "float32")])
-    images = keras.Input((SIZE, SIZE, 3), name="image")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    keras.Model(images, network(images), name="grader").save(path)
-
-
 @pytest.fixture
 def run(tmp_path):
     """A run of two folds and its photographs: the first holds out 0-2, the second 3-5."""
     images = noise_images(6, SIZE)
     prepared = write_prepared(tmp_path / "prepared", images, [0, 0, 1, 4, 4, 4])
     for fold in range(2):
-        save_grader(tmp_path / f"run/fold_{fold}/model.keras", 0.001 * (fold + 1))
+        save_mean_grader(tmp_path / f"run/fold_{fold}/model.keras", 0.001 * (fold + 1))
         splits = ["held_out" if index // 3 == fold else "train" for index in range(6)]
         write_splits(tmp_path / f"run/fold_{fold}/split.csv", prepared.records, splits)
     return tmp_path / "run", prepared
@@ -58,24 +45,25 @@ def run(tmp_path):
 
 def test_each_photograph_is_explained_by_those_that_never_saw_it(run):
     path, prepared = run
-    model = GradingModel(path)
-    found = find_examples([model], lambda size: prepared, 2, thresholds=(0.01, 0.02, 0.03, 0.04))
+    model = load_grader(path)
+    found = find_examples([model], lambda size, steps: prepared, 2, thresholds=(0.01, 0.02, 0.03, 0.04))
     assert {example.networks for example in found if example.label == 4} == {((1,),)}
     assert {example.networks for example in found if example.label == 0} <= {((0,),)}
-    both = find_examples([model, GradingModel(path / "fold_1")], lambda size: prepared, 6, split="held_out")
+    models = [model, load_grader(path / "fold_1")]
+    both = find_examples(models, lambda size, steps: prepared, 6, split="held_out")
     assert {example.networks for example in both} == {((1,), (0,))}
 
 
 def test_models_that_share_no_photograph(run):
     path, prepared = run
-    models = [GradingModel(path / f"fold_{fold}") for fold in range(2)]
+    models = [load_grader(path / f"fold_{fold}") for fold in range(2)]
     with pytest.raises(InputError, match="--split=auto: no photograph that all models may judge"):
-        find_examples(models, lambda size: prepared)
+        find_examples(models, lambda size, steps: prepared)
 
 
 def test_explanations_are_those_of_its_networks(run, draw_photograph, tmp_path):
     path, _ = run
-    model = GradingModel(path)
+    model = load_grader(path)
     names = [str(tmp_path / f"{number}.png") for number in range(3)]
     for number, name in enumerate(names):
         cv2.imwrite(name, draw_photograph(number))

@@ -5,38 +5,60 @@ import dataclasses
 
 import numpy as np
 
+from dr_keras.data.shards import StoredPhotograph
 from dr_keras.errors import InputError
-from dr_keras.explain.explainer import Explainer
 from dr_keras.grades import DEFAULT_THRESHOLDS, NUM_GRADES, score_to_grade
-from dr_keras.inference.grading import graders_of, normalization_of, score_split
+from dr_keras.inference.grader import common_normalization, explainer_of
+from dr_keras.inference.split_scores import score_split
 
 
 @dataclasses.dataclass(frozen=True)
 class Example:
-    """A graded photograph and who may judge it.
+    """A graded photograph and the networks that may judge it.
 
     Attributes:
-        path: its file.
+        photograph: `StoredPhotograph` with an image of each grader's size.
         label: its true grade.
-        networks: of each model, the positions of its networks whose mean its score is.
+        networks: of each grader, the positions of its networks whose mean its score is.
     """
 
-    path: str
+    photograph: StoredPhotograph
     label: int
     networks: tuple[tuple[int, ...], ...]
 
+    @property
+    def path(self):
+        """The original photograph's path."""
+        return self.photograph.name
+
+
+def example_of(opened, split_scores, positions):
+    """Makes the `Example` of a photograph that several graders scored.
+
+    Args:
+        opened: `PreparedDataset` of each grader.
+        split_scores: `SplitScores` of each grader.
+        positions: of the photograph among each grader's scored ones.
+    """
+    places, networks = [], []
+    for prepared, scores, position in zip(opened, split_scores, positions, strict=True):
+        places.append((prepared, scores.indices[position]))
+        networks.append(tuple(np.flatnonzero(scores.scored_by[:, position]).tolist()))
+    label = int(opened[0].grades[places[0][1]])
+    return Example(StoredPhotograph(places), label, tuple(networks))
+
 
 def find_examples(
-    models, open_prepared, per_grade=4, split="auto", thresholds=DEFAULT_THRESHOLDS, seed=0, batch_size=32,
+    graders, open_prepared, per_grade=4, split="auto", thresholds=DEFAULT_THRESHOLDS, seed=0, batch_size=32,
     progress=None,
 ):  # fmt: skip
     """Finds photographs of each grade to explain: half rightly graded, half the most under-graded.
 
     Args:
-        models: `GradingModel`s, whose scores are averaged.
-        open_prepared: as for `GradingModel.open`.
+        graders: `Grader`s, whose scores are averaged.
+        open_prepared: as for `Grader.open`.
         per_grade: how many of each true grade; fewer where there are fewer.
-        split, batch_size, progress: see `grading.score_split`.
+        split, batch_size, progress: see `score_split`.
         thresholds: four cuts from score to grade.
         seed: of the draw among the rightly graded.
 
@@ -44,29 +66,27 @@ def find_examples(
         List of `Example`, by true grade.
 
     Raises:
-        InputError: if the models have no photograph of the split in common.
+        InputError: if the graders have no photograph of the split in common.
     """
-    normalization_of(models)
-    opened = {model.image_size: model.open(open_prepared) for model in models}
-    scored = [score_split(model, opened[model.image_size], split, batch_size, progress) for model in models]
+    common_normalization(graders)
+    by_size = {grader.image_size: grader.open(open_prepared) for grader in graders}
+    opened = [by_size[grader.image_size] for grader in graders]
+    scored = [
+        score_split(grader, prepared, split, batch_size, progress)
+        for grader, prepared in zip(graders, opened, strict=True)
+    ]
     found = []
-    for model, scores in zip(models, scored, strict=True):
-        paths = [opened[model.image_size].records[index].path for index in scores.indices]
+    for prepared, scores in zip(opened, scored, strict=True):
+        paths = [prepared.records[index].path for index in scores.indices]
         found.append({path: position for position, path in enumerate(paths)})
     common = [path for path in found[0] if all(path in others for others in found)]
     if not common:
         raise InputError(f"--split={split}: no photograph that all models may judge; name them one by one")
     at = np.array([[positions[path] for path in common] for positions in found])
     fused = np.mean([scores.scores[row] for scores, row in zip(scored, at, strict=True)], axis=0)
-    labels = opened[models[0].image_size].grades[scored[0].indices[at[0]]]
-    examples = []
-    for chosen in choose(labels, fused, per_grade, thresholds, seed):
-        networks = tuple(
-            tuple(np.flatnonzero(scores.scored_by[:, row[chosen]]).tolist())
-            for scores, row in zip(scored, at, strict=True)
-        )
-        examples.append(Example(common[chosen], int(labels[chosen]), networks))
-    return examples
+    labels = opened[0].grades[scored[0].indices[at[0]]]
+    chosen = choose(labels, fused, per_grade, thresholds, seed)
+    return [example_of(opened, scored, at[:, column]) for column in chosen]
 
 
 def choose(labels, scores, per_grade=4, thresholds=DEFAULT_THRESHOLDS, seed=0):
@@ -94,11 +114,11 @@ def choose(labels, scores, per_grade=4, thresholds=DEFAULT_THRESHOLDS, seed=0):
     return np.concatenate(chosen)
 
 
-def explain_examples(models, examples, method="ram", progress=None, **options):
+def explain_examples(graders, examples, method="ram", progress=None, **options):
     """Explains each example by its own networks.
 
     Args:
-        models: `GradingModel`s, as given to `find_examples`.
+        graders: `Grader`s, as given to `find_examples`.
         examples: its result.
         method, **options: of `Explainer`.
         progress: wraps the iteration as `tqdm.tqdm` does, called with `total`.
@@ -106,14 +126,13 @@ def explain_examples(models, examples, method="ram", progress=None, **options):
     Yields:
         (path, `Explanation` or None, reason), in an order of its own.
     """
-    results = _explain(models, examples, method, options)
+    results = _explain(graders, examples, method, options)
     yield from progress(results, total=len(examples)) if progress else results
 
 
-def _explain(models, examples, method, options):
+def _explain(graders, examples, method, options):
     groups = collections.defaultdict(list)
     for example in examples:
-        groups[example.networks].append(example.path)
-    for networks, paths in groups.items():
-        graders = graders_of(models, networks)
-        yield from Explainer(graders, method, normalization=normalization_of(models), **options)(paths)
+        groups[example.networks].append(example.photograph)
+    for networks, photographs in groups.items():
+        yield from explainer_of(graders, method, networks, **options)(photographs)

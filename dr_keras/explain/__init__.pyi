@@ -1,0 +1,9 @@
+from .explainer import Explainer as Explainer
+from .explainer import Explanation as Explanation
+from .gradcam import grad_cam as grad_cam
+from .gradcam import grad_cam_grid as grad_cam_grid
+from .occlusion import occlusion_grid as occlusion_grid
+from .occlusion import occlusion_map as occlusion_map
+from .ram import ram_grid as ram_grid
+from .ram import regression_activation_map as regression_activation_map
+from .ram import score_bias as score_bias

@@ -1,0 +1,197 @@
+"""The grader: one object that grades and explains photographs, whatever form its model is kept in."""
+
+import dataclasses
+
+import numpy as np
+
+from dr_keras.data.parallel import batches_ahead
+from dr_keras.data.photograph import Photograph
+from dr_keras.errors import InputError
+from dr_keras.inference import formats
+from dr_keras.inference.graded import Graded
+from dr_keras.inference.runtimes import KerasRuntime, name_of, open_runtime
+from dr_keras.shipped import GRADER, shipped_path
+
+
+def load_grader(model=None, thresholds=None):
+    """Loads a grader.
+
+    Args:
+        model: a run folder of `scripts/train.py`, a `.keras`, `.tflite` or `.onnx` file, or the folder of a
+            SavedModel; None takes the grader that comes with the project. The score of a run with folds is
+            the mean over its networks.
+        thresholds: four increasing cuts from score to grade; None takes the model's own.
+
+    Returns:
+        A `Grader`.
+
+    Raises:
+        InputError: if there is no model, or none that carries its grading rules.
+    """
+    path = shipped_path(*GRADER) if model is None else model
+    files = formats.model_files(path) if formats.format_of(path) == formats.KERAS else ()
+    return Grader(open_runtime(path), name_of(path), thresholds, files)
+
+
+class Grader:
+    """Grades and explains photographs.
+
+    A photograph is the path of a file, encoded bytes, a PIL image, or a uint8 array (height, width, 3), RGB,
+    0-255. One that can't be read or graded gets no grade but a reason; nothing is raised for it.
+
+    Args:
+        runtime: `runtimes.Runtime`.
+        name: of the model.
+        thresholds: four increasing cuts in place of the model's own, or None.
+        model_files: of the Keras models, beside which a run's `split.csv` may lie.
+
+    Attributes:
+        name, model_files: as given.
+        rules: `models.GradingRules`: thresholds, preprocessing, limits of quality.
+        image_size: side of the square images that the networks take, in pixels.
+        networks: the Keras models; empty for exported models.
+        num_networks: how many networks the score is the mean of.
+        sha256: of the weights.
+    """
+
+    def __init__(self, runtime, name="grader", thresholds=None, model_files=()):
+        self._runtime = runtime
+        self.name = name
+        self.model_files = tuple(model_files)
+        self.rules = runtime.rules
+        if thresholds is not None:
+            self.rules = dataclasses.replace(runtime.rules, thresholds=tuple(thresholds))
+        self.image_size = runtime.image_size
+        self.networks = runtime.networks
+        self.num_networks = runtime.num_networks
+
+    @classmethod
+    def of_networks(cls, networks, name="grader", thresholds=None):
+        """Makes a grader of Keras models of `models.build_grader`, whose scores are averaged."""
+        return cls(KerasRuntime(networks), name, thresholds)
+
+    @property
+    def sha256(self):
+        """SHA-256 of the weights, hexadecimal."""
+        return self._runtime.sha256
+
+    def grade(self, photographs, batch_size=32):
+        """Grades a photograph, or a list of them.
+
+        Args:
+            photographs: one photograph, or a list or tuple of them.
+            batch_size: photographs that go through the networks at once.
+
+        Returns:
+            `Graded`; for a list, a list of them in the same order.
+
+        Raises:
+            ValueError: on an empty list, or what isn't a photograph: values in 0-1, another shape, BGR order.
+        """
+        if not isinstance(photographs, (list, tuple)):
+            return next(iter(self.grade_each([photographs], 1)))
+        if not photographs:
+            raise ValueError("`photographs` must hold at least one photograph. Received: an empty list")
+        return list(self.grade_each(photographs, batch_size))
+
+    def grade_each(self, photographs, batch_size=32):
+        """Grades photographs one batch after another; yields `Graded` in order. Arguments as for `grade`."""
+        for batch in batches_ahead(self._prepare, photographs, batch_size):
+            images = [prepared.pixels for _, (_, prepared, _) in batch if prepared is not None]
+            scores = iter(self.score_prepared(np.stack(images)) if images else ())
+            for _, (name, prepared, reason) in batch:
+                if prepared is None:
+                    yield Graded.unreadable(name, reason)
+                else:
+                    yield Graded.of_score(name, next(scores), reason, self.rules)
+
+    def explain(self, photographs, method="ram", **options):
+        """Shows which regions of a photograph, or of each in a list, add how much to its score.
+
+        Args:
+            photographs: as for `grade`.
+            method: "ram" for networks with global average pooling, "gradcam" or "occlusion" for any.
+            **options: see `explain.Explainer`.
+
+        Returns:
+            `explain.Explanation`; for a list, a list of them.
+
+        Raises:
+            InputError: if a photograph can't be read, or the model has no such maps.
+        """
+        explain = explainer_of([self], method, **options)
+        several = isinstance(photographs, (list, tuple))
+        explanations = []
+        for name, explanation, reason in explain(photographs if several else [photographs]):
+            if explanation is None:
+                raise InputError(f"{name}: {reason}")
+            explanations.append(explanation)
+        return explanations if several else explanations[0]
+
+    def score_prepared(self, images, network=None):
+        """Scores prepared images.
+
+        Args:
+            images: uint8 (n, image_size, image_size, 3), RGB, 0-255.
+            network: which of the networks; None takes the mean over all.
+
+        Returns:
+            float64 (n,), in grade units.
+        """
+        return self._runtime.score(images, network)
+
+    def open(self, open_prepared):
+        """Opens a dataset as the grader takes it.
+
+        Args:
+            open_prepared: called with the image size and the normalisation's steps; returns a
+                `PreparedDataset`.
+        """
+        return open_prepared(self.image_size, self.rules.normalization)
+
+    def _prepare(self, source):
+        """Returns (name, `PreparedImage` or None, why it can't be read or graded, or "")."""
+        photograph = Photograph(source)
+        try:
+            prepared = photograph.prepare(self.image_size, self.rules.normalization)
+        except InputError as error:
+            return photograph.name, None, photograph.reason(error)
+        return photograph.name, prepared, photograph.gradability(self.image_size, self.rules.quality)[1]
+
+
+def explainer_of(graders, method="ram", networks=None, **options):
+    """Returns an `explain.Explainer` of one or several graders, whose maps are laid over one another.
+
+    Args:
+        graders: list of `Grader`.
+        method, **options: of the `Explainer`.
+        networks: for each grader the positions of the networks that may explain; None: all of them.
+
+    Raises:
+        InputError: if the graders' normalisation differs, or one isn't a Keras model.
+    """
+    from dr_keras.explain.explainer import Explainer
+
+    for grader in graders:
+        if not grader.networks:
+            raise InputError(
+                f"{grader.name}: an exported model can't be explained here; expected its run or .keras file"
+            )
+    normalization = common_normalization(graders)
+    chosen = [grader.networks for grader in graders] if networks is None else networks_at(graders, networks)
+    options.setdefault("thresholds", graders[0].rules.thresholds)
+    return Explainer(chosen, method, normalization=normalization, **options)
+
+
+def networks_at(graders, positions):
+    """Picks of each grader the networks at the given positions: list of lists."""
+    return [[grader.networks[k] for k in some] for grader, some in zip(graders, positions, strict=True)]
+
+
+def common_normalization(graders):
+    """The normalisation that graders share; `InputError` if they don't."""
+    found = {grader.rules.normalization for grader in graders}
+    if len(found) > 1:
+        words = " and ".join(",".join(steps) or "none" for steps in sorted(found))
+        raise InputError(f"models trained with --normalization={words} can't be shown in one map")
+    return found.pop()

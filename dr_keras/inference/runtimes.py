@@ -1,0 +1,205 @@
+"""One protocol for every engine that runs a model: prepared images in, scores out."""
+
+import functools
+import io
+import os
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from dr_keras.errors import InputError
+from dr_keras.inference import formats
+
+FOREIGN = "not a model made by scripts/export.py"
+
+
+class Runtime(Protocol):
+    """A loaded model, in whatever form it is kept.
+
+    Attributes:
+        image_size: side of the square images that it takes, in pixels.
+        rules: `GradingRules`.
+        num_networks: how many networks it scores with; the score of a photograph is their mean.
+        networks: their Keras models, where they are such; else empty.
+        sha256: of the weights; the same for a model and for what was exported of it.
+    """
+
+    image_size: int
+    rules: object
+    num_networks: int
+    networks: list
+    sha256: str
+
+    def score(self, images, network=None):
+        """Scores prepared images.
+
+        Args:
+            images: uint8 (n, image_size, image_size, 3), RGB, 0-255.
+            network: which network; None takes the mean over all.
+
+        Returns:
+            float64 (n,), in grade units.
+        """
+        ...
+
+
+class KerasRuntime:
+    """Keras models of one image size and one set of rules, such as those of a run's folds.
+
+    Args:
+        networks: models of `models.build_grader`.
+    """
+
+    def __init__(self, networks):
+        from dr_keras.models.grader import rules_of
+
+        self.networks = list(networks)
+        self.num_networks = len(self.networks)
+        self.image_size = self.networks[0].input_shape[1]
+        self.rules = rules_of(self.networks[0])
+
+    @functools.cached_property
+    def _steps(self):
+        from dr_keras.training.scoring import scoring_step
+
+        return [scoring_step(network) for network in self.networks]
+
+    @functools.cached_property
+    def sha256(self):
+        from dr_keras.models.grader import hash_weights
+
+        return hash_weights(self.networks)
+
+    def score(self, images, network=None):
+        """See `Runtime.score`."""
+        steps = self._steps if network is None else [self._steps[network]]
+        return sum(step(images).numpy().astype("float64") for step in steps) / len(steps)
+
+
+class _Exported:
+    """An exported model, whose networks are one."""
+
+    num_networks = 1
+
+    def __init__(self, metadata):
+        self.networks = []
+        self.rules, self.sha256 = metadata["rules"], metadata["sha256"]
+        self.image_size = metadata["image_size"]
+
+
+class TFLiteRuntime(_Exported):
+    """A .tflite file, run by LiteRT.
+
+    Args:
+        model: its path, or its bytes.
+        threads: that it computes with; all cores if None.
+
+    Raises:
+        InputError: if LiteRT isn't installed, or the file isn't such a model.
+    """
+
+    def __init__(self, model, threads=None):
+        try:
+            from ai_edge_litert.interpreter import Interpreter
+        except ImportError:
+            raise InputError("LiteRT isn't installed: pip install 'dr-keras[tflite]'") from None
+        is_content = isinstance(model, bytes)
+        name = "the model" if is_content else model
+        source = {"model_content": model} if is_content else {"model_path": str(model)}
+        try:
+            self._interpreter = Interpreter(**source, num_threads=threads)
+            self._run = self._interpreter.get_signature_runner("pixels")
+        except (ValueError, RuntimeError, OSError) as error:
+            raise InputError(f"{name}: {FOREIGN} ({str(error).splitlines()[0]})") from None
+        super().__init__(formats.read_tflite_metadata(io.BytesIO(model) if is_content else model, name))
+
+    def score(self, images, network=None):
+        """See `Runtime.score`."""
+        images = np.asarray(images, "float32")
+        return np.array([self._run(image=image[None])["score"][0] for image in images], "float64")
+
+
+class ONNXRuntime(_Exported):
+    """An .onnx file, run by ONNX Runtime.
+
+    Args:
+        model: its path, or its bytes.
+
+    Raises:
+        InputError: if ONNX Runtime isn't installed, or the file isn't such a model.
+    """
+
+    def __init__(self, model):
+        try:
+            import onnxruntime
+        except ImportError:
+            raise InputError("ONNX Runtime isn't installed: pip install 'dr-keras[onnx]'") from None
+        name = "the model" if isinstance(model, bytes) else model
+        try:
+            self._session = onnxruntime.InferenceSession(model if isinstance(model, bytes) else str(model))
+            properties = self._session.get_modelmeta().custom_metadata_map
+        except Exception as error:  # its errors have no class in common
+            raise InputError(f"{name}: {FOREIGN} ({str(error).splitlines()[0]})") from None
+        super().__init__(formats.parse_metadata(lambda: properties[formats.METADATA], name))
+
+    def score(self, images, network=None):
+        """See `Runtime.score`."""
+        images = np.asarray(images, "float32")
+        return self._session.run(None, {"image": images})[0][:, 0].astype("float64")
+
+
+class SavedModelRuntime(_Exported):
+    """A TensorFlow SavedModel, run by its signature `pixels`.
+
+    Args:
+        path: folder of a version, or of the versions: then the highest.
+
+    Raises:
+        InputError: if there is none, or one that this project didn't export.
+    """
+
+    def __init__(self, path):
+        from dr_keras.inference.saved_model import load_saved_model
+
+        self._model = load_saved_model(path)
+        super().__init__(self._model.metadata)
+
+    def score(self, images, network=None):
+        """See `Runtime.score`."""
+        return self._model.grade_pixels(images)["score"].astype("float64")
+
+
+def open_runtime(path):
+    """Loads a model, in whatever of `formats.FORMATS` it is kept.
+
+    Raises:
+        InputError: if there is no model, or none that says how its scores become grades.
+    """
+    formats.check_model(path)
+    kind = formats.format_of(path)
+    if kind == formats.KERAS:
+        return _open_keras(path)
+    return {
+        formats.TFLITE: TFLiteRuntime,
+        formats.ONNX: ONNXRuntime,
+        formats.SAVED_MODEL: SavedModelRuntime,
+    }[kind](path)
+
+
+def _open_keras(path):
+    from dr_keras.models.grader import load_model
+
+    networks = [load_model(model) for model in formats.model_files(path)]
+    try:
+        return KerasRuntime(networks)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+
+
+def name_of(path):
+    """What a model is called where it is served or reported: its folder, or its file without the suffix."""
+    path = Path(os.path.abspath(path))
+    if path.is_file() and path.stem != "model":
+        return path.stem
+    return (path.parent if path.is_file() else path).name

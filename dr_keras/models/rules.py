@@ -1,0 +1,70 @@
+"""What a model needs besides its weights to judge a photograph; it travels inside the model's own file."""
+
+import dataclasses
+
+from dr_keras.data.normalization import check_steps
+from dr_keras.data.quality import QualityLimits
+from dr_keras.errors import InputError
+from dr_keras.grades import DEFAULT_THRESHOLDS, GRADE_NAMES, NUM_GRADES, REFERABLE_GRADE, score_to_grade
+
+
+@dataclasses.dataclass(frozen=True)
+class GradingRules:
+    """How photographs are prepared for a model, and what its scores mean.
+
+    The image size and the channel statistics aren't among the rules, since the network holds them itself.
+
+    Attributes:
+        normalization: steps of `data.normalization.STEPS` that every photograph goes through.
+        thresholds: four increasing cuts from score to grade.
+        grade_names: names of the grades 0-4.
+        referable_grade: the lowest grade that is referred to an ophthalmologist.
+        quality: `QualityLimits` beyond which a photograph gets no grade.
+
+    Raises:
+        InputError: if a value isn't what the attribute needs.
+    """
+
+    normalization: tuple = ()
+    thresholds: tuple = DEFAULT_THRESHOLDS
+    grade_names: tuple = GRADE_NAMES
+    referable_grade: int = REFERABLE_GRADE
+    quality: QualityLimits = QualityLimits()
+
+    def __post_init__(self):
+        object.__setattr__(self, "normalization", check_steps(self.normalization))
+        object.__setattr__(self, "thresholds", tuple(float(cut) for cut in self.thresholds))
+        object.__setattr__(self, "grade_names", tuple(self.grade_names))
+        try:
+            score_to_grade(0.0, self.thresholds)
+        except ValueError as error:
+            raise InputError(str(error)) from None
+        if len(self.grade_names) != NUM_GRADES or not 0 < self.referable_grade < NUM_GRADES:
+            raise InputError(
+                f"`grade_names` must be {NUM_GRADES} names and `referable_grade` a grade above 0. Received: "
+                f"grade_names={self.grade_names}, referable_grade={self.referable_grade}"
+            )
+
+    def to_dict(self):
+        """Returns the rules as JSON can hold them."""
+        return {
+            name: list(value) if isinstance(value, tuple) else value
+            for name, value in dataclasses.asdict(self).items()
+        }
+
+    @classmethod
+    def from_dict(cls, values):
+        """Makes rules of what `to_dict` returned; further keys, of later versions, are passed over.
+
+        Raises:
+            InputError: if the values aren't those of rules.
+        """
+        try:
+            names = [field.name for field in dataclasses.fields(cls) if field.name in values]
+            limits = [field.name for field in dataclasses.fields(QualityLimits)]
+            given = {name: values[name] for name in names}
+            if "quality" in given:
+                given["quality"] = QualityLimits(**{name: given["quality"][name] for name in limits})
+            return cls(**given)
+        except (TypeError, KeyError, ValueError) as error:
+            raise InputError(f"the model's grading rules can't be read ({error})") from None

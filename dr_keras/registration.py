@@ -1,0 +1,45 @@
+"""Makes this package's layers and metrics known to Keras, without loading Keras.
+
+`keras.models.load_model(FILE)` finds a class by its registered name, and refuses to import the module that
+defines it. So these modules are imported as soon as Keras is there: now, or when it is imported.
+"""
+
+import importlib
+import importlib.util
+import sys
+
+_REGISTERED = ("dr_keras.models.layers", "dr_keras.models.alexnet_layers", "dr_keras.metrics")
+
+
+def register_with_keras():
+    """Registers the classes with Keras, now or once Keras has been imported."""
+    if "keras" in sys.modules:
+        _register()
+    elif _AfterKeras not in sys.meta_path:
+        sys.meta_path.insert(0, _AfterKeras)
+
+
+def _register():
+    for name in _REGISTERED:
+        importlib.import_module(name)
+
+
+class _AfterKeras:
+    """A finder on `sys.meta_path` that has the classes registered when the import of Keras ends."""
+
+    @classmethod
+    def find_spec(cls, name, path=None, target=None):
+        if name != "keras":
+            return None
+        sys.meta_path.remove(cls)
+        spec = importlib.util.find_spec(name)
+        if spec is None:
+            return None
+        execute = spec.loader.exec_module
+
+        def execute_and_register(module):
+            execute(module)
+            _register()
+
+        spec.loader.exec_module = execute_and_register
+        return spec

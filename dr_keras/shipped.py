@@ -1,0 +1,27 @@
+"""Where the files lie that come with the project: models, recipes, scripts."""
+
+from pathlib import Path
+
+from dr_keras.errors import InputError
+
+PACKAGE = Path(__file__).resolve().parent
+GRADER = ("savedmodels", "dr_grader")
+ALEXNET_TRUNK = ("savedmodels", "alexnet_trunk", "alexnet_trunk.weights.h5")
+
+
+def shipped_path(*names, missing_ok=False):
+    """Path of a file or folder: inside an installed package, beside it in a checkout.
+
+    Args:
+        *names: its parts, such as "savedmodels", "dr_grader".
+        missing_ok: returns None for what isn't there.
+
+    Raises:
+        InputError: if this installation doesn't have it.
+    """
+    for root in (PACKAGE, PACKAGE.parent):
+        if root.joinpath(*names).exists():
+            return root.joinpath(*names)
+    if missing_ok:
+        return None
+    raise InputError(f"{'/'.join(names)}: isn't part of this installation; expected it in {PACKAGE.parent}")
