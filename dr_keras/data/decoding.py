@@ -1,23 +1,33 @@
 """From a photograph's file to its pixels: every odd file ends in one clear line."""
 
+import dataclasses
 import io
 import warnings
+import zlib
 
 import cv2
 import numpy as np
-from PIL import Image, ImageOps
+import simplejpeg
+from PIL import Image
 
 from dr_keras.errors import InputError
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp")
 MAX_PIXELS = 150_000_000  # three times the largest fundus cameras; guards against decompression bombs
 MIN_SIDE = 32
-_ORIENTATION = 274  # the EXIF tag; from 5 on, rows and columns change places
+_ORIENTATION = 274  # the EXIF tag
+_SIDEWAYS = 5  # from this orientation on, rows and columns change places
+# How each EXIF orientation is set upright: whether the axes are exchanged, then which of them are reversed.
+_UPRIGHT = {
+    2: (False, (1,)), 3: (False, (0, 1)), 4: (False, (0,)),
+    5: (True, ()), 6: (True, (1,)), 7: (True, (0, 1)), 8: (True, (0,)),
+}  # fmt: skip
 _REDUCED = {2: cv2.IMREAD_REDUCED_COLOR_2, 4: cv2.IMREAD_REDUCED_COLOR_4, 8: cv2.IMREAD_REDUCED_COLOR_8}
-# What both libraries would print of damaged and of large files is said here, once and with the file's name.
+_PNG_START, _PNG_PIXELS = b"\x89PNG\r\n\x1a\n", (b"IHDR", b"PLTE", b"IDAT", b"IEND")
+# What the libraries would print of damaged and of large files is said here, once and with the file's name.
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
-# The last bytes that a whole file has; a decoder fills what is missing with grey and says nothing.
+# The last bytes that a whole file has; TensorFlow's decoders fill what is missing with grey and say nothing.
 ENDINGS = {"JPEG": b"\xff\xd9", "PNG": b"IEND\xaeB`\x82"}
 TAIL = 4096
 
@@ -58,34 +68,32 @@ def read_bytes(path):
 def decode_image(data, name, factor=1):
     """Decodes the bytes of one photograph; errors and result as for `read_image`.
 
+    Of a file with several pages the largest is taken. What lies behind a picture's end is passed over, and so
+    are metadata that can't be read.
+
     Args:
         data: bytes of the file.
         name: what errors call it.
         factor: of `reduction_of`: 8, 4, 2 or 1.
     """
-    kind, width, height = _read_header(data, name)
+    header = _read_header(data, name)
+    width, height = header.width, header.height
     if width * height > MAX_PIXELS:
         raise InputError(
             f"{name}: {width}x{height} pixels, expected at most {MAX_PIXELS // 10**6} megapixels"
         )
     if min(width, height) < MIN_SIDE:
         raise InputError(f"{name}: {width}x{height} pixels, expected at least {MIN_SIDE}x{MIN_SIDE}")
-    if kind in ENDINGS and ENDINGS[kind] not in data[-TAIL:]:
-        raise InputError(f"{name}: the {kind} file is truncated")
-    if kind == "PNG" and not _checksums_hold(data):
-        raise InputError(f"{name}: the PNG file is damaged and can't be decoded")
+    decode = _decode_jpeg if header.kind == "JPEG" else _decode_png if header.kind == "PNG" else _decode_other
     try:
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), _REDUCED.get(factor, cv2.IMREAD_COLOR))
-    except cv2.error:
-        image = None
-    if image is None:
-        raise InputError(f"{name}: the {kind} file is damaged and can't be decoded")
-    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
-
-
-def reduction(side, min_side):
-    """Returns the largest of 8, 4, 2, 1 that leaves `side` pixels at `min_side` or more."""
-    return next((factor for factor in (8, 4, 2) if side // factor >= min_side), 1)
+        image = decode(data, header, factor)
+    except _Damaged as damage:
+        raise InputError(f"{name}: {damage}") from None
+    except Exception:  # of three libraries, and of memory; no photograph ends a run
+        raise InputError(f"{name}: the {header.kind} file is damaged and can't be decoded") from None
+    exchange, reversed_axes = _UPRIGHT.get(header.orientation, (False, ()))
+    image = np.flip(image.swapaxes(0, 1) if exchange else image, reversed_axes)
+    return np.ascontiguousarray(image)
 
 
 def reduction_of(data, name, shorter_side=None, longer_side=None):
@@ -94,40 +102,158 @@ def reduction_of(data, name, shorter_side=None, longer_side=None):
     Raises:
         InputError: if the bytes aren't an image.
     """
-    kind, width, height = _read_header(data, name)
-    if kind != "JPEG" or not (shorter_side or longer_side):
+    header = _read_header(data, name)
+    if header.kind != "JPEG" or not (shorter_side or longer_side):
         return 1
     if shorter_side:
-        return reduction(min(width, height), shorter_side)
-    return reduction(max(width, height), longer_side)
+        return reduction(min(header.width, header.height), shorter_side)
+    return reduction(max(header.width, header.height), longer_side)
+
+
+def reduction(side, min_side):
+    """Returns the largest of 8, 4, 2, 1 that leaves `side` pixels at `min_side` or more."""
+    return next((factor for factor in (8, 4, 2) if side // factor >= min_side), 1)
+
+
+def upright_size(data, name="photograph"):
+    """Returns (height, width) of a photograph that `decode_image` reads, as it stands upright, in full."""
+    header = _read_header(data, name)
+    size = header.height, header.width
+    return size[::-1] if header.orientation >= _SIDEWAYS else size
 
 
 def upright_pixels(image):
     """Returns a PIL image as uint8 (height, width, 3), RGB, turned as its EXIF orientation says."""
-    return np.array(ImageOps.exif_transpose(image).convert("RGB"))
+    exchange, reversed_axes = _UPRIGHT.get(_orientation(image), (False, ()))
+    pixels = np.array(image.convert("RGB"))
+    return np.ascontiguousarray(np.flip(pixels.swapaxes(0, 1) if exchange else pixels, reversed_axes))
 
 
-def upright_size(data):
-    """Returns (height, width) of a photograph that `decode_image` reads, as it stands upright, in full."""
-    with Image.open(io.BytesIO(data)) as image:
-        sideways = image.getexif().get(_ORIENTATION, 1) >= 5
-        return image.size if sideways else image.size[::-1]
+@dataclasses.dataclass(frozen=True)
+class _Header:
+    """What a file says before it is decoded: `page` is the largest; `mode`, `compression`: Pillow's words."""
+
+    kind: str
+    width: int
+    height: int
+    orientation: int
+    page: int = 0
+    mode: str = "RGB"
+    compression: str = ""
 
 
-def _checksums_hold(data):
-    try:
-        with Image.open(io.BytesIO(data)) as image:
-            image.verify()
-    except (SyntaxError, OSError, ValueError):
-        return False
-    return True
+class _Damaged(Exception):
+    """Why a picture can't be decoded, in words for the user."""
 
 
 def _read_header(data, name):
+    is_png = data[: len(_PNG_START)] == _PNG_START and data[12:16] == b"IHDR"
+    if is_png and len(data) > 33:  # whatever its metadata are
+        width, height = (int.from_bytes(data[place : place + 4], "big") for place in (16, 20))
+        return _Header("PNG", width, height, _orientation_of(data))
     try:
         with Image.open(io.BytesIO(data)) as image:
-            return image.format, *image.size
+            kind = {"MPO": "JPEG"}.get(image.format, image.format)  # a JPEG with further pictures behind it
+            orientation = _orientation(image)
+            page = _largest_page(image) if kind == "TIFF" else 0
+            compression = str(image.info.get("compression", ""))
+            return _Header(kind, *image.size, orientation, page, image.mode, compression)
     except Image.DecompressionBombError:
         raise InputError(f"{name}: too large, expected at most {MAX_PIXELS // 10**6} megapixels") from None
     except Exception as error:  # Pillow's format plugins raise many kinds for damaged headers
         raise InputError(f"{name}: not an image, or its header is damaged (expected JPEG or PNG)") from error
+
+
+def _orientation_of(data):
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            return _orientation(image)
+    except Exception:  # damaged metadata, or a picture too large, which is refused by its size
+        return 1
+
+
+def _orientation(image):
+    """The EXIF orientation, 1 to 8; 1 where there is none or it can't be read."""
+    try:
+        value = int(image.getexif().get(_ORIENTATION, 1))
+    except Exception:  # damaged metadata; the picture decides
+        return 1
+    return value if value in _UPRIGHT else 1
+
+
+def _largest_page(image):
+    """Turns a file of several pages to the largest, the first of several alike; returns its number."""
+    pages = []
+    for number in range(getattr(image, "n_frames", 1)):
+        image.seek(number)
+        pages.append((-image.width * image.height, number))
+    number = min(pages)[1]
+    image.seek(number)
+    return number
+
+
+def _decode_jpeg(data, header, factor):
+    """Decodes a JPEG at a reduced scale; what libjpeg warns of and fills as best it can is damage."""
+    is_cmyk = header.mode == "CMYK"
+    shorter = -(-min(header.width, header.height) // factor)
+    least = {"min_height" if header.height <= header.width else "min_width": shorter if factor > 1 else 0}
+    try:
+        pixels = simplejpeg.decode_jpeg(data, "CMYK" if is_cmyk else "RGB", **least)
+    except ValueError as error:
+        is_cut = "premature end of jpeg file" in str(error).lower()
+        raise _Damaged(
+            "the JPEG file is truncated" if is_cut else f"the JPEG file is damaged ({error})"
+        ) from None
+    return _decode_by_opencv(data, _REDUCED.get(factor)) if is_cmyk else pixels
+
+
+def _decode_png(data, header, factor):
+    _check_png(data)
+    return _decode_by_opencv(data)
+
+
+def _check_png(data):
+    """Raises `_Damaged` unless the chunks that make the picture are whole; others may be damaged."""
+    place = len(_PNG_START)
+    while True:
+        if place + 12 > len(data):
+            raise _Damaged("the PNG file is truncated")
+        length, kind = int.from_bytes(data[place : place + 4], "big"), data[place + 4 : place + 8]
+        end = place + 8 + length
+        if end + 4 > len(data):
+            raise _Damaged("the PNG file is truncated")
+        if kind in _PNG_PIXELS:
+            if zlib.crc32(data[place + 4 : end]) != int.from_bytes(data[end : end + 4], "big"):
+                raise _Damaged("the PNG file is damaged and can't be decoded")
+        if kind == b"IEND":
+            return
+        place = end + 4
+
+
+def _decode_other(data, header, factor):
+    """TIFF, WebP, BMP and others: by Pillow where it is not the first page that counts, else by OpenCV."""
+    if header.mode.startswith(("F", "I;32")):
+        raise _Damaged(f"the {header.kind} file has samples of 32 bits, expected 8 or 16")
+    if header.page == 0:
+        try:
+            return _decode_by_opencv(data)
+        except _Damaged:
+            if header.kind == "TIFF" and header.compression not in ("", "raw"):
+                raise _Damaged(
+                    f"the TIFF file is damaged, or its compression ({header.compression}) can't be read"
+                ) from None
+            raise
+    with Image.open(io.BytesIO(data)) as image:
+        image.seek(header.page)
+        return np.array(image.convert("RGB"))
+
+
+def _decode_by_opencv(data, flag=None):
+    flag = cv2.IMREAD_COLOR if flag is None else flag
+    try:
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), flag | cv2.IMREAD_IGNORE_ORIENTATION)
+    except cv2.error:
+        image = None
+    if image is None:
+        raise _Damaged("the file is damaged and can't be decoded")
+    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)

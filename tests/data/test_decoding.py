@@ -1,11 +1,12 @@
 import io
+import zlib
 
 import cv2
 import numpy as np
 import pytest
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, TiffImagePlugin
 
-from dr_keras.data.decoding import decode_image, read_image, reduction, reduction_of
+from dr_keras.data.decoding import decode_image, read_image, reduction, reduction_of, upright_size
 from dr_keras.errors import InputError
 
 
@@ -105,3 +106,88 @@ def test_a_thumbnail_in_the_header_is_no_end_of_the_photograph(draw_photograph):
     for size in (len(data) // 2, 5000):
         with pytest.raises(InputError, match="truncated|damaged"):
             decode_image(data[:size], "cut")
+
+
+def jpeg_of(draw_photograph, **options):
+    return encoded(Image.fromarray(draw_photograph(0, 480, 640)), "JPEG", quality=95, **options)
+
+
+@pytest.mark.parametrize("tail", [b"\0" * 100_000, bytes(range(1, 255)) * 200], ids=["padding", "video"])
+def test_what_lies_behind_the_end_is_passed_over(draw_photograph, tail):
+    jpeg = jpeg_of(draw_photograph)
+    np.testing.assert_array_equal(decode_image(jpeg + tail, "long"), decode_image(jpeg, "plain"))
+    png = encoded(Image.fromarray(draw_photograph(0)), "PNG")
+    np.testing.assert_array_equal(decode_image(png + tail, "long"), draw_photograph(0))
+
+
+def test_a_phones_picture_with_others_behind_it(draw_photograph):
+    image = Image.fromarray(draw_photograph(0, 480, 640))
+    data = io.BytesIO()
+    image.save(data, "MPO", save_all=True, append_images=[image.resize((160, 120))], quality=95)
+    found = decode_image(data.getvalue(), "phone", reduction_of(data.getvalue(), "phone", 200))
+    assert found.shape == (240, 320, 3)
+
+
+def test_an_orientation_that_is_text_or_damaged_never_decides(draw_photograph):
+    plain = decode_image(jpeg_of(draw_photograph), "plain")
+    info = TiffImagePlugin.ImageFileDirectory_v2()
+    info.tagtype[274], info[274] = 2, "1"
+    written = io.BytesIO()
+    info.save(written)
+    for exif in (b"Exif\0\0" + written.getvalue(), b"Exif\0\0MM\0*\xff\xff\xff\xff", b"Exif\0\0"):
+        data = jpeg_of(draw_photograph, exif=exif)
+        np.testing.assert_array_equal(decode_image(data, "text"), plain)
+        assert upright_size(data) == (480, 640)
+
+
+def png_chunk(kind, content, checksum=None):
+    checksum = zlib.crc32(kind + content) if checksum is None else checksum
+    return len(content).to_bytes(4, "big") + kind + content + checksum.to_bytes(4, "big")
+
+
+def test_a_png_whose_metadata_are_damaged_is_read_and_whose_pixels_are_is_not(draw_photograph):
+    data = encoded(Image.fromarray(draw_photograph(0)), "PNG")
+    start = data.index(b"IDAT") - 4
+    for chunk in (png_chunk(b"eXIf", b"nonsense"), png_chunk(b"tEXt", b"a\0b", checksum=7)):
+        odd = data[:start] + chunk + data[start:]
+        np.testing.assert_array_equal(decode_image(odd, "odd"), draw_photograph(0))
+        assert upright_size(odd) == (240, 320)
+    flipped = bytearray(data)
+    flipped[start + 300] ^= 1
+    with pytest.raises(InputError, match="flipped: the PNG file is damaged"):
+        decode_image(bytes(flipped), "flipped")
+
+
+def test_a_tiff_is_read_from_its_largest_page(draw_photograph):
+    image, data = Image.fromarray(draw_photograph(0)), io.BytesIO()
+    image.resize((80, 60)).save(data, "TIFF", save_all=True, append_images=[image, image.resize((40, 30))])
+    np.testing.assert_array_equal(decode_image(data.getvalue(), "pages"), draw_photograph(0))
+    assert upright_size(data.getvalue()) == (240, 320)
+
+
+def test_a_tiff_of_float_samples_is_refused_by_name():
+    data = encoded(Image.fromarray(np.zeros((64, 64), "float32")), "TIFF")
+    with pytest.raises(InputError, match="floats: the TIFF file has samples of 32 bits, expected 8 or 16"):
+        decode_image(data, "floats")
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_a_damaged_jpeg_is_refused_or_all_but_the_same(draw_photograph, capfd, seed):
+    """What a decoder fills or guesses must not be graded in silence."""
+    data, rng = jpeg_of(draw_photograph), np.random.default_rng(seed)
+    place = int(rng.integers(data.index(b"\xff\xda") + 20, len(data) - 6000))
+    damaged = [
+        data[:place] + b"\xff\xd9",
+        data[:place] + bytes(4096) + data[place + 4096 :],
+        data[:place] + data[place + 500 :],
+        data[:place],
+    ]
+    whole = decode_image(data, "whole").astype(int)
+    for number, content in enumerate(damaged):
+        try:
+            found = decode_image(content, "damaged")
+        except InputError as error:
+            assert "truncated" in str(error) or "damaged" in str(error)
+        else:
+            assert np.abs(found - whole).max() < 60, number
+    assert capfd.readouterr().err == ""

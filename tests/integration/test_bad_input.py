@@ -156,7 +156,7 @@ BAD_FLAGS = {
         "train --image_size=128 --run_dir={0}/run --epoch=3",
         "Unknown command line flag 'epoch'",
     ),
-    "no flagfile": ("train --flagfile={0}/no.cfg", "Unable to open flagfile"),
+    "no flagfile": ("train --flagfile={0}/no.cfg", "--flagfile={0}/no.cfg: no such file"),
     "required": ("evaluate --model={0}", "--output_dir"),
     "stray word": ("audit_data {0}", "{0}: not a flag; expected --name=value"),
     "no run": (

@@ -51,7 +51,7 @@ print(json.dumps({
                graded.reason],
     "heat": [list(why.heat.shape), str(why.heat.dtype), why.score],
     "overlay": isinstance(why.overlay(), PIL.Image.Image), "found": why.field_of_view.found,
-    "dataset": dataset_facts, "batch": [list(batch_images.shape), str(batch_images.dtype)],
+    "dataset": dataset_facts, "batch": [list(batch_images.shape), batch_images.dtype.name],
     "audit": dataset.audit()["photographs"], "layout": dataset.name,
     "names": sorted(set(dir(dr_keras)) & {"load_grader", "models", "metrics", "explain", "data"}),
     "models": sorted(set(dir(dr_keras.models)) & {"net5", "net4", "ram_net5", "alexnet"}),
@@ -152,7 +152,7 @@ def test_recipes_are_found_from_any_folder(site, empty):
     """A recipe that names another one, too: the run's flags are those of both."""
     arguments = ["train", "--flagfile=flags/net5_128.cfg", "--data_dir=nowhere"]
     done = run(site, empty, "-m", "dr_keras.cli", *arguments)
-    assert done.returncode == 2 and done.stderr.splitlines()[-1].startswith("error: --data_dir=nowhere: ")
+    assert done.returncode == 2 and done.stderr.splitlines()[-1].startswith("error: nowhere: no such folder")
     done = run(site, empty, "-m", "dr_keras.cli", "train", "--flagfile=flags/nothing.cfg")
     assert done.stderr.splitlines()[-1].startswith("error: --flagfile=flags/nothing.cfg: no such file")
 

@@ -162,7 +162,7 @@ def test_predict_gives_the_scores_of_the_run_and_every_reason(tmp_path, dataset,
     )
     for name in ("cmyk.jpg", "rotated.jpg", "grey.jpg"):
         assert by_name[name]["error"] == ""
-    assert f"26 photographs graded, {len(odd) + 1} files couldn't be" in done.stdout
+    assert f"26 graded, 0 not gradable, {len(odd) + 1} unreadable" in done.stdout
 
 
 def test_predict_with_nothing_to_grade(tmp_path, trained):
@@ -175,7 +175,7 @@ def test_predict_with_nothing_to_grade(tmp_path, trained):
         tmp_path / "text.jpg",
         tmp_path / "nothing",
     )
-    check_refused(done, "none of 2 files could be graded")
+    check_refused(done, "none of 2 files could be read")
     assert "2 networks, one per fold: scores are their mean" in done.stdout
     assert [bool(row["error"]) for row in rows_of(tmp_path / "out.csv")] == [True, True]
 

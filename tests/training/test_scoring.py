@@ -47,15 +47,18 @@ def test_scores_and_maps_do_not_depend_on_the_batch(case):
     images, step = images_of(grader), scoring_step(grader)
     scores = step(images).numpy()
     assert len(np.unique(scores)) == COUNT
+    # Some processors take other kernels for a backbone's small layers in small batches, off by the last bits.
+    rounding = {"rtol": 2e-6 if case == "backbone" else 0, "atol": 2e-4 if case == "backbone" else 0}
     for size in (1, 2, 3):
-        np.testing.assert_array_equal(in_batches(lambda part: [step(part).numpy()], images, size)[0], scores)
+        found = in_batches(lambda part: [step(part).numpy()], images, size)[0]
+        np.testing.assert_allclose(found, scores, rtol=rounding["rtol"])
     if case != "dense":
         whole = regression_activation_map(grader, images)
-        np.testing.assert_array_equal(whole[0], scores)
+        np.testing.assert_allclose(whole[0], scores, rtol=rounding["rtol"])
         for size in (1, 2):
             parts = in_batches(lambda part: regression_activation_map(grader, part), images, size)
             for found, expected in zip(parts, whole, strict=True):
-                np.testing.assert_array_equal(found, expected)
+                np.testing.assert_allclose(found, expected, **rounding)
     rounding = {"rtol": 0.05, "atol": 0.05} if case == "bfloat16" else {"rtol": 1e-5, "atol": 1e-5}
     np.testing.assert_allclose(scores, np.asarray(grader(images, training=False))[:, 0], **rounding)
 
