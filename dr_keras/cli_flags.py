@@ -1,4 +1,4 @@
-"""Flags that mean the same in every script, and how a script ends; no other module uses absl."""
+"""Flags that several scripts share, and how a script starts and ends; no other module uses absl."""
 
 import contextlib
 import errno
@@ -31,7 +31,7 @@ NORMALIZATION = ("centre_square", "color", "local_mean", "clahe")
 
 DATA_FLAGS = ("data_dir", "dataset", "synthetic_images")
 
-# What the system says of a file or folder that can't be written: the user's to mend.
+# Errors in writing a file or folder that a user can fix: a full disk, missing rights, a wrong name.
 _WRITE_ERRORS = "ENOSPC EDQUOT EFBIG EACCES EPERM EROFS ENOTDIR EISDIR EEXIST ENAMETOOLONG EIO".split()
 
 
@@ -171,7 +171,7 @@ def define_batch_size(default=32):
 
 def define_seed(remark=""):
     """--seed."""
-    flags.DEFINE_integer("seed", 0, "Of everything drawn at random." + remark, lower_bound=0)
+    flags.DEFINE_integer("seed", 0, "Seed of everything that is drawn at random." + remark, lower_bound=0)
 
 
 def define_split():
@@ -180,8 +180,9 @@ def define_split():
         "split",
         "auto",
         ("auto", "all", "train", "validation", "test", "held_out"),
-        "Which photographs, by the run's split.csv, or for others by the dataset's own splits. auto: those "
-        "the model was never trained on: held out by folds, else test, else validation, else all.",
+        "Which photographs: splits are those of the run's split.csv or, for other datasets, the dataset's own. "
+        "auto: photographs that the model was never trained on, that is those held out by the folds, else the "
+        "test split, else the validation split, else all.",
     )
 
 

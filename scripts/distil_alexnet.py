@@ -25,7 +25,7 @@ flags.DEFINE_integer("epochs", 20, "Passes over the photographs.", lower_bound=1
 flags.DEFINE_integer(
     "max_steps", None, "Stop after so many batches: to try it and see the speed.", lower_bound=1
 )
-flags.DEFINE_float("learning_rate", 0.001, "Of Adam, at the start.", lower_bound=0.0)
+flags.DEFINE_float("learning_rate", 0.001, "Initial learning rate of Adam.", lower_bound=0.0)
 flags.DEFINE_enum(
     "precision", "auto", ("auto", "float32", "mixed_bfloat16"), "auto: bfloat16 where the device has it."
 )

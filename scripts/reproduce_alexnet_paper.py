@@ -27,9 +27,9 @@ flags.DEFINE_string(
 )
 flags.DEFINE_string("init_from", None, "Run with a trunk for each fold.")
 cli_flags.define_folds("Cross-validation; 0: a tenth, or the dataset's test part, is held out.")
-flags.DEFINE_integer("epochs", 200, "Of the two heads.", lower_bound=1)
+flags.DEFINE_integer("epochs", 200, "Epochs of the two heads.", lower_bound=1)
 flags.DEFINE_float("threshold", 0.2, "Least drop of an abnormal patch, in the unit interval.")
-flags.DEFINE_integer("clusters", 20, "k of k-means.", lower_bound=2)
+flags.DEFINE_integer("clusters", 20, "Number of clusters, the k of k-means.", lower_bound=2)
 
 FLAGS = flags.FLAGS
 

@@ -93,7 +93,7 @@ def write_odd_photographs(draw_photograph):
         "truncated.png": (png[: len(png) // 2], "the PNG file is truncated"),
         "damaged.png": (png[:900] + bytes(100) + png[1000:], "the PNG file is damaged"),
         "one_pixel.png": (encoded(photograph[:1, :1], "PNG"), "1x1 pixels, expected at least 32x32"),
-        "bomb.png": (blank_png(20000), "too large, expected at most 150 megapixels"),
+        "bomb.png": (blank_png(20000), "20000x20000 pixels, expected at most 150 megapixels"),
     }
 
     def write(folder):
