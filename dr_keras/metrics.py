@@ -73,7 +73,7 @@ def quadratic_weighted_kappa(y_true, y_pred, num_classes=NUM_GRADES):
 
 @keras.saving.register_keras_serializable(package="dr_keras")
 class QuadraticWeightedKappa(keras.metrics.Metric):
-    """Quadratic weighted kappa of regression scores cut into grades.
+    """Quadratic weighted kappa of regression scores cut into grades, or of a classifier's likeliest grades.
 
     The state is the confusion matrix, so the result over many batches is that of all samples at once.
     A NaN score, or a label that isn't a grade, makes the result NaN, unless its sample weight is 0
@@ -102,15 +102,16 @@ class QuadraticWeightedKappa(keras.metrics.Metric):
         """Adds a batch.
 
         Args:
-            y_true: true grades, (batch,) or (batch, 1).
-            y_pred: regression scores in grade units, (batch,) or (batch, 1).
+            y_true: true grades, (batch,) or (batch, 1); or one-hot, (batch, 5).
+            y_pred: regression scores in grade units, (batch,) or (batch, 1); or a value for each grade,
+                (batch, 5), such as a softmax or its logits, of which the largest counts.
             sample_weight: weights, (batch,), (batch, 1) or a scalar; None counts each sample once.
 
         Raises:
             ValueError: if grades or scores have another shape.
         """
-        labels = _as_column("y_true", y_true)
-        scores = _as_column("y_pred", y_pred)
+        labels, _ = _as_column("y_true", y_true)
+        scores, is_grade = _as_column("y_pred", y_pred)
         if None not in (labels.shape[0], scores.shape[0]) and labels.shape[0] != scores.shape[0]:
             raise ValueError(
                 "`y_true` and `y_pred` must be equally long. "
@@ -121,7 +122,10 @@ class QuadraticWeightedKappa(keras.metrics.Metric):
 
         is_true = ops.equal(labels[:, None], np.arange(NUM_GRADES, dtype="float32"))
         valid = ops.logical_and(ops.any(is_true, axis=1), ops.logical_not(ops.isnan(scores)))
-        grades = ops.sum(ops.cast(ops.greater_equal(scores[:, None], self._cuts), "int32"), axis=1)
+        if is_grade:
+            grades = ops.cast(ops.where(ops.isnan(scores), 0.0, scores), "int32")
+        else:
+            grades = ops.sum(ops.cast(ops.greater_equal(scores[:, None], self._cuts), "int32"), axis=1)
         is_predicted = ops.equal(grades[:, None], np.arange(NUM_GRADES, dtype="int32"))
         # Masked sums, not a matrix product: accelerators may round the factors of a product.
         cells = ops.logical_and(is_true[:, :, None], is_predicted[:, None, :])
@@ -157,12 +161,19 @@ def _as_grades(name, values, num_classes):
 
 
 def _as_column(name, values):
+    """Values (batch,), and whether they are the positions of the largest of five: NaN where one is NaN."""
     values = ops.cast(values, "float32")
+    if len(values.shape) == 2 and values.shape[1] == NUM_GRADES:
+        largest = ops.cast(ops.argmax(values, axis=1), "float32")
+        return ops.where(ops.any(ops.isnan(values), axis=1), float("nan"), largest), True
     if len(values.shape) == 2 and values.shape[1] == 1:
-        return values[:, 0]
+        return values[:, 0], False
     if len(values.shape) != 1:
-        raise ValueError(f"`{name}` must have shape (batch,) or (batch, 1). Received: shape={values.shape}")
-    return values
+        raise ValueError(
+            f"`{name}` must have shape (batch,), (batch, 1) or (batch, {NUM_GRADES}). "
+            f"Received: shape={values.shape}"
+        )
+    return values, False
 
 
 def _squared_differences(num_classes):

@@ -218,8 +218,8 @@ def test_metric_refuses_thresholds(thresholds):
 
 
 def test_metric_refuses_other_shapes():
-    with pytest.raises(ValueError, match=r"`y_pred` must have shape \(batch,\) or \(batch, 1\)"):
-        QuadraticWeightedKappa().update_state([1, 2], np.zeros((2, 5)))
+    with pytest.raises(ValueError, match=r"`y_pred` must have shape \(batch,\), \(batch, 1\) or \(batch, 5\)"):
+        QuadraticWeightedKappa().update_state([1, 2], np.zeros((2, 4)))
     with pytest.raises(ValueError, match="Received: 2 grades and 1 scores"):
         QuadraticWeightedKappa().update_state([1, 2], [1.0])
 
@@ -249,3 +249,27 @@ def test_metric_on_jax():
     kappa, with_nan = map(float, run.stdout.split())
     assert kappa == pytest.approx(1 - 5 / 7, abs=1e-6)
     assert np.isnan(with_nan)
+
+
+def test_metric_takes_a_classifiers_probabilities_and_one_hot_grades():
+    rng = np.random.default_rng(0)
+    labels, probabilities = rng.integers(0, 5, 200), rng.dirichlet(np.ones(5), 200).astype("float32")
+    expected = quadratic_weighted_kappa(labels, probabilities.argmax(axis=1))
+    for truth in (labels, np.eye(5)[labels]):
+        metric = QuadraticWeightedKappa()
+        for start in (0, 70):
+            metric.update_state(truth[start : start + 70], probabilities[start : start + 70])
+        metric.update_state(truth[140:], np.log(probabilities[140:]))
+        assert float(metric.result()) == pytest.approx(expected, abs=1e-6)
+    probabilities[3, 2] = np.nan
+    metric.update_state(labels, probabilities)
+    assert np.isnan(float(metric.result()))
+
+
+def test_metric_compiles_with_a_classifier():
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(5, activation="softmax")])
+    model.compile(loss="sparse_categorical_crossentropy", metrics=[QuadraticWeightedKappa()])
+    features, grades = np.random.default_rng(0).normal(size=(40, 3)), np.arange(40) % 5
+    found = model.evaluate(features, grades, verbose=0, return_dict=True)["quadratic_weighted_kappa"]
+    expected = quadratic_weighted_kappa(grades, model.predict(features, verbose=0).argmax(axis=1))
+    assert found == pytest.approx(expected, abs=1e-6)
