@@ -79,10 +79,13 @@ class Photograph:
         return quality.gradability(square, fundus.FieldOfView.of_square(image_size, view.found), limits)
 
     def frame(self, max_side):
-        """Returns the photograph, upright, with a longer side of at most `max_side` pixels: uint8 RGB."""
+        """Returns the photograph, upright, with a longer side of at most `max_side` pixels: uint8 RGB.
+
+        A synthetic photograph is drawn `max_side` pixels high.
+        """
         image = self._pixels.decoded(longer_side=max_side)
         scale = max_side / max(image.shape[:2])
-        if scale >= 1:
+        if scale >= 1 or isinstance(self._pixels, _Drawn):
             return image
         return cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
 
