@@ -180,9 +180,9 @@ def define_split():
         "split",
         "auto",
         ("auto", "all", "train", "validation", "test", "held_out"),
-        "Which photographs: splits are those of the run's split.csv or, for other datasets, the dataset's own. "
-        "auto: photographs that the model was never trained on, that is those held out by the folds, else the "
-        "test split, else the validation split, else all.",
+        "Which photographs: splits are those of the run's split.csv or, for other datasets, the dataset's "
+        "own. auto: photographs that the model was never trained on, that is those held out by the folds, "
+        "else the test split, else the validation split, else all.",
     )
 
 

@@ -218,7 +218,8 @@ def test_metric_refuses_thresholds(thresholds):
 
 
 def test_metric_refuses_other_shapes():
-    with pytest.raises(ValueError, match=r"`y_pred` must have shape \(batch,\), \(batch, 1\) or \(batch, 5\)"):
+    message = r"`y_pred` must have shape \(batch,\), \(batch, 1\) or \(batch, 5\)"
+    with pytest.raises(ValueError, match=message):
         QuadraticWeightedKappa().update_state([1, 2], np.zeros((2, 4)))
     with pytest.raises(ValueError, match="Received: 2 grades and 1 scores"):
         QuadraticWeightedKappa().update_state([1, 2], [1.0])

@@ -61,8 +61,8 @@ def batches_ahead(function, items, batch_size):
     Yields:
         Lists of (item, result), in order.
     """
-    with concurrent.futures.ThreadPoolExecutor() as pool:
-        ahead = collections.deque()
+    pool, ahead = concurrent.futures.ThreadPoolExecutor(), collections.deque()
+    try:
         for start in range(0, len(items), batch_size):
             batch = items[start : start + batch_size]
             ahead.append([(item, pool.submit(function, item)) for item in batch])
@@ -70,6 +70,8 @@ def batches_ahead(function, items, batch_size):
                 yield [(item, future.result()) for item, future in ahead.popleft()]
         while ahead:
             yield [(item, future.result()) for item, future in ahead.popleft()]
+    finally:
+        pool.shutdown(cancel_futures=True)  # after Ctrl-C nothing more is begun
 
 
 def _start_worker():

@@ -252,3 +252,25 @@ def test_a_split_that_is_not_there(tmp_path, script, trained):
     arguments = [f"--model={run_dir}", f"--cache_dir={cache}", f"--output_dir={tmp_path / 'out'}"]
     check_refused(run(script, *arguments, "--split=test"), "--split=test: no photograph has this split")
     assert not (tmp_path / "out").exists()
+
+
+def test_ctrl_c_keeps_the_grades_that_are_done(tmp_path, trained, draw_photograph):
+    photographs, output = tmp_path / "photographs", tmp_path / "grades.csv"
+    photographs.mkdir()
+    cv2.imwrite(str(photographs / "0.png"), draw_photograph(0, 2000, 2000)[..., ::-1])
+    for number in range(1, 1500):
+        os.link(photographs / "0.png", photographs / f"{number}.png")
+    arguments = [f"--model={trained[0]}", f"--output={output}", "--batch_size=4", photographs]
+    process = subprocess.Popen(command("predict", *arguments), stderr=subprocess.PIPE, text=True)
+    while not list(tmp_path.glob(".part-*")):
+        assert process.poll() is None
+        time.sleep(0.1)
+    part = next(tmp_path.glob(".part-*"))
+    while part.exists() and part.stat().st_size == 0:
+        time.sleep(0.1)  # rows are flushed some thousand bytes at a time
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130 and "stopped by Ctrl-C" in errors.splitlines()[-1]
+    rows = rows_of(output)
+    assert 0 < len(rows) < 1500 and all(row["gradable"] for row in rows)
+    assert f"{output}: " in errors and not list(tmp_path.glob(".part-*"))
