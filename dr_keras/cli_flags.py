@@ -245,6 +245,7 @@ def training_configs():
 
 def _training_configs(values):
     from dr_keras.training import config
+    from dr_keras.training.options import options
 
     given = {name: values[name] for name in ("image_size", "image_sizes") if values[name] is not None}
     sizes = list(map(str, values["image_sizes"] or [values["image_size"]]))
@@ -259,7 +260,7 @@ def _training_configs(values):
     def fields(cls):
         return {
             name: _value(values[name], option)
-            for name, _, option in config.options(cls)
+            for name, _, option in options(cls)
             if option.flag and values[name] is not None
         }
 

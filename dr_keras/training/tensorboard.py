@@ -8,7 +8,7 @@ from tensorboard.plugins.hparams import api as hparams
 from dr_keras.data.pipeline import training_batches
 from dr_keras.grades import GRADE_NAMES, score_to_grade
 from dr_keras.metrics import confusion_matrix
-from dr_keras.training.config import options
+from dr_keras.training.options import options
 
 _MAX_IMAGES = 8
 

@@ -14,9 +14,9 @@ from dr_keras.training.config import (
     TrainingConfig,
     check_together,
     flag_options,
-    options,
     stage_configs,
 )
+from dr_keras.training.options import options
 from dr_keras.training.trainer import LOSSES
 
 FROZEN = {"freeze_through": "gap", "optimizer": "ridge"}

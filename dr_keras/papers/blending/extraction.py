@@ -20,8 +20,8 @@ from dr_keras.models.grader import load_grader, network_of
 from dr_keras.papers.blending.features import check_same_run, write_index
 from dr_keras.training import run_folder
 from dr_keras.training.fit import BEST_LOSS, LAST
-from dr_keras.training.protocol import Interrupted
 from dr_keras.training.frozen.features import load_rows, save_rows, trunk_digest
+from dr_keras.training.protocol import Interrupted
 
 _SAVE_SECONDS = 60
 
