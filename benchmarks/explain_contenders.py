@@ -16,7 +16,7 @@ class Explained:
     """A grader with random weights and a batch of random images.
 
     Args:
-        architecture: a name of `grader.ARCHITECTURES`.
+        architecture: a name of `architectures.ARCHITECTURES`.
         image_size: side of the images.
         precision: Keras dtype policy.
         batch: number of images.
@@ -24,12 +24,13 @@ class Explained:
 
     def __init__(self, architecture, image_size, precision, batch):
         from dr_keras.data.fundus import FieldOfView
-        from dr_keras.models.grader import ARCHITECTURES, build_grader
+        from dr_keras.models.architectures import ARCHITECTURES
+        from dr_keras.models.grader import build_grader
         from dr_keras.training.hosts.devices import precision_scope
         from dr_keras.training.scoring import scoring_step
 
         with precision_scope(precision):
-            network = ARCHITECTURES[architecture](image_size, **_OPTIONS.get(architecture, {}))
+            network = ARCHITECTURES[architecture].build(image_size, **_OPTIONS.get(architecture, {}))
             self.grader = build_grader(network, image_size, _MEAN, _SD)
         self.parameters = network.count_params()
         shape = (batch, image_size, image_size, 3)

@@ -186,44 +186,123 @@ def define_split():
     )
 
 
-def numbers(name, default, help_text, kind=float, length=None, low=None, high=None):
-    """Defines a flag of comma-separated numbers, checked for length and range."""
-    text = None if default is None else ",".join(map(str, default))
-    flags.DEFINE_list(name, text, help_text)
+def numbers(name, default, help_text, kind=float, length=None, low=None, high=None, increasing=False):
+    """Defines a flag of comma-separated numbers, checked for length, range and order; default: a tuple."""
+    flags.DEFINE_list(name, default and ",".join(map(str, default)), help_text)
 
     def check(values):
-        if values is None:
+        if values is None and default is None:
             return True
         try:
             parsed = [kind(value) for value in values]
         except ValueError:
             return False
         return (
-            (length is None or len(parsed) == length)
+            (not length or len(parsed) == length)
             and len(parsed) > 0
             and all((low is None or v >= low) and (high is None or v <= high) for v in parsed)
+            and (not increasing or parsed == sorted(set(parsed)))
         )
 
-    count = "numbers" if length is None else f"{length} numbers"
-    message = f"expected {count} separated by commas" + (f", from {low}" if low is not None else "")
+    count = {4: "four", 5: "five"}.get(length, str(length or ""))
+    noun = " ".join(filter(None, [count, "increasing" * increasing, "whole" * (kind is int), "numbers"]))
+    message = f"expected {noun} separated by commas" + (f", from {low}" if low is not None else "")
     flags.register_validator(name, check, message=message + (f" to {high}" if high is not None else ""))
 
 
 def define_thresholds(default=(0.5, 1.5, 2.5, 3.5)):
     """--thresholds; with None as the default a model's own are taken."""
     remark = " Default: the model's own." if default is None else ""
-    numbers("thresholds", default, "Cuts from score to grade, increasing." + remark, length=4)
-    flags.register_validator(
-        "thresholds",
-        lambda values: values is None or [float(v) for v in values] == sorted({float(v) for v in values}),
-        message="expected four increasing numbers",
-    )
+    help_text = "Thresholds that turn a score into a grade, increasing." + remark
+    numbers("thresholds", default, help_text, length=4, increasing=True)
 
 
 def parsed(name, kind=float):
     """Values of a flag defined by `numbers`, as a tuple; None where it has neither value nor default."""
     values = flags.FLAGS[name].value
     return None if values is None else tuple(kind(value) for value in values)
+
+
+def define_training_flags():
+    """The flags of `training.config`'s dataclasses, and --image_size or --image_sizes."""
+    from dr_keras.training import config
+
+    names = ["image_size", "image_sizes"]
+    for _, name, default, option in config.flag_options():
+        names.append(name)
+        _define_option(name, default, option)
+    flags.DEFINE_integer("image_size", None, "Side of the stored images in pixels, such as 512.")
+    flags.DEFINE_list(
+        "image_sizes",
+        None,
+        "Several increasing sizes: each is a stage that starts from the one before and has its own folder.",
+    )
+
+    @flags.multi_flags_validator(names)
+    def _go_together(values):
+        try:
+            _training_configs(values)
+        except InputError as error:  # no `ValidationError`, whose message would list the values of all flags
+            raise flags.IllegalFlagValueError(str(error)) from None
+        return True
+
+
+def training_configs():
+    """Returns what the training flags say: (list of `TrainingConfig`, `SplitPlan`, `HostConfig`)."""
+    return _training_configs(flags.FLAGS.flag_values_dict())
+
+
+def _training_configs(values):
+    from dr_keras.training import config
+    from dr_keras.training.options import options
+
+    given = {name: values[name] for name in ("image_size", "image_sizes") if values[name] is not None}
+    sizes = list(map(str, values["image_sizes"] or [values["image_size"]]))
+    known = list(map(str, IMAGE_SIZES))
+    if len(given) != 1 or sizes != [size for size in known if size in sizes]:
+        named = " ".join(flags.FLAGS[name].serialize() for name in given) + ": " * bool(given)
+        raise InputError(
+            f"{named}expected --image_size or --image_sizes, one of the two, of {', '.join(known)}, "
+            "increasing"
+        )
+
+    def fields(cls):
+        return {
+            name: _value(values[name], option)
+            for name, _, option in options(cls)
+            if option.flag and values[name] is not None
+        }
+
+    stages = config.stage_configs(map(int, sizes), **fields(config.TrainingConfig))
+    plan, hosts = config.SplitPlan(**fields(config.SplitPlan)), config.HostConfig(**fields(config.HostConfig))
+    config.check_together(stages, plan, hosts)
+    return stages, plan, hosts
+
+
+def _define_option(name, default, option):
+    """Defines the flag of one field: of a list where there may be several numbers."""
+    limits = {"low": option.low, "high": option.high}
+    if option.per_stage:
+        text = option.help + " One number for all stages, or one for each."
+        numbers(name, (default,), text, option.kind, **limits)
+    elif option.length is not None:
+        numbers(
+            name, default, option.help, option.kind, option.length, **limits, increasing=option.increasing
+        )
+    elif option.choices:
+        flags.DEFINE_enum(name, default, option.choices, option.help)
+    elif option.kind is str:
+        flags.DEFINE_string(name, default, option.help)
+    elif option.kind is bool:
+        flags.DEFINE_bool(name, default, option.help)
+    else:
+        define = flags.DEFINE_integer if option.kind is int else flags.DEFINE_float
+        define(name, default, option.help, option.low, option.high)
+
+
+def _value(value, option):
+    """A flag's value as its field takes it: a tuple of numbers where the flag is a list."""
+    return tuple(map(option.kind, value)) if isinstance(value, list) else value
 
 
 def take_from_run(names, run_flags):

@@ -25,7 +25,9 @@ cli_flags.define_batch_size(128)
 flags.DEFINE_integer("blends", 6, "Number of networks whose scores are averaged.", lower_bound=1)
 flags.DEFINE_integer("epochs", 100, "Epochs of each network.", lower_bound=1)
 flags.DEFINE_float("learning_rate", 0.0005, "Initial learning rate of Adam.", lower_bound=0.0)
-cli_flags.numbers("learning_rate_drops", (60, 80, 90), "Epochs after which the learning rate falls to a tenth.", int, low=0)
+cli_flags.numbers(
+    "learning_rate_drops", (60, 80, 90), "Epochs after which the learning rate falls to a tenth.", int, low=0
+)
 flags.DEFINE_float("balanced", 0.2, "Probability of a batch with classes equally likely.", 0.0, 1.0)
 flags.DEFINE_float("redrawn", 0.3, "Probability of a batch drawn uniformly, with replacement.", 0.0, 1.0)
 

@@ -16,7 +16,7 @@ cli_flags.define_model_flag(required=True)
 cli_flags.define_output_dir("figures, tables, patches.html, projector")
 cli_flags.define_seed()
 flags.DEFINE_string("patches", None, "Folder of segment_patches.py.", required=True)
-flags.DEFINE_integer("fold", 0, "Fold whose network computes the features, of a run with folds.", lower_bound=0)
+flags.DEFINE_integer("fold", 0, "Of a run with folds, the one whose network is used.", lower_bound=0)
 flags.DEFINE_string("layer", "pool5", "Layer whose output is clustered.")
 flags.DEFINE_integer("clusters", 20, "Number of clusters, the k of k-means.", lower_bound=2)
 

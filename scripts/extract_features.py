@@ -43,7 +43,7 @@ def main(argv):
     from dr_keras.models.grader import load_model
     from dr_keras.papers.blending.extraction import PooledExtraction
     from dr_keras.training import interrupt
-    from dr_keras.training.fit import Interrupted
+    from dr_keras.training.protocol import Interrupted
 
     choosing = crossfit.read_choosing_set(FLAGS.model)
     if choosing is None:

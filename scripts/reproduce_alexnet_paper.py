@@ -40,7 +40,7 @@ def main(argv):
     cli_flags.require_tensorflow()
     from dr_keras.papers.alexnet import page, reproduction, runs
     from dr_keras.report import metrics_report
-    from dr_keras.training import build, fit, interrupt
+    from dr_keras.training import build, interrupt, protocol
     from dr_keras.training.hosts import devices
 
     if FLAGS.trunk_weights != "none":
@@ -56,7 +56,7 @@ def main(argv):
     data_flags = {name: FLAGS[name].value for name in cli_flags.DATA_FLAGS}
     data_flags["normalization"] = ",".join(cli_flags.normalization()) or None
     with interrupt.StopRequest() as stop:
-        hooks = fit.Hooks(
+        hooks = protocol.Hooks(
             report=metrics_report.report_writer(seed=FLAGS.seed),
             should_stop=stop,
             progress=cli_flags.progress("features of the frozen trunk"),
@@ -70,7 +70,7 @@ def main(argv):
                 devices.choose_strategy("auto"),
                 hooks,
             )
-        except fit.Interrupted:
+        except protocol.Interrupted:
             print(f"stopped; what is done is in {FLAGS.output_dir}. The same command goes on from there.")
             raise SystemExit(130) from None
     results = reproduction.reproduce(

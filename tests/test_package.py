@@ -17,6 +17,7 @@ PACKAGES = (
 LEAVES = ("errors", "files", "grades", "metrics", "shipped")
 MODULES = sorted((ROOT / "dr_keras").rglob("*.py"))
 SCRIPTS = sorted((ROOT / "scripts").glob("[a-z]*.py"))
+CONFIGURATION = ROOT / "dr_keras" / "training" / "config.py"
 RECIPES = sorted((ROOT / "flags").glob("*.cfg"))
 # The only modules of `data` that need Keras or TensorFlow; preparation's workers load none of them.
 HEAVY_DATA_MODULES = {"augmentation", "pipeline", "keras_cv_policy"}
@@ -144,6 +145,27 @@ def defined_flags(node):
     return names
 
 
+def option_fields(tree):
+    """Names of the dataclass fields in a module that are made by `option`, from which flags are made."""
+    return {
+        node.target.id
+        for node in ast.walk(tree)
+        if isinstance(node, ast.AnnAssign)
+        and isinstance(node.value, ast.Call)
+        and ast.unparse(node.value.func) == "option"
+    }
+
+
+def option_readers():
+    """Syntax trees that may read a configuration: training, the architectures, its own properties."""
+    modules = [path for path in MODULES if place(path) == "training" and path != CONFIGURATION]
+    for path in (*modules, ROOT / "dr_keras" / "models" / "architectures.py"):
+        yield ast.parse(path.read_text())
+    for node in ast.walk(ast.parse(CONFIGURATION.read_text())):
+        if isinstance(node, ast.FunctionDef) and "property" in map(ast.unparse, node.decorator_list):
+            yield node
+
+
 def reads(node):
     """Attribute names and string constants inside a syntax tree: every way to read a flag."""
     found = {child.attr for child in ast.walk(node) if isinstance(child, ast.Attribute)}
@@ -158,6 +180,12 @@ def functions(tree):
     ]
 
 
+def test_every_field_that_flags_are_made_of_is_read():
+    fields = option_fields(ast.parse(CONFIGURATION.read_text()))
+    assert {"architecture", "caps", "deterministic"} <= fields
+    assert sorted(fields - set().union(*map(reads, option_readers()))) == []
+
+
 @pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.name)
 def test_every_flag_of_a_script_is_read(path):
     shared, tree = (ast.parse(file.read_text()) for file in (ROOT / "dr_keras" / "cli_flags.py", path))
@@ -167,7 +195,9 @@ def test_every_flag_of_a_script_is_read(path):
         helpers += found  # those that the script calls, and those that these call
         called |= {child.id for node in found for child in ast.walk(node) if isinstance(child, ast.Name)}
     defined = defined_flags(tree).union(*map(defined_flags, helpers))
-    readers = functions(tree) + [node for node in helpers if not defined_flags(node)]
+    readers = [node for node in helpers if not defined_flags(node)]
+    names = {child.id for reader in readers for child in ast.walk(reader) if isinstance(child, ast.Name)}
+    readers += functions(tree) + [node for node in functions(shared) if node.name in names]
     unread = defined - set().union(*map(reads, readers))
     assert defined and sorted(unread) == []
 

@@ -1,68 +1,14 @@
 """The grader: a network together with the window and the standardisation that it was trained with."""
 
-import dataclasses
 import hashlib
 import zipfile
-from collections.abc import Callable
 
 import keras
 import numpy as np
 
 from dr_keras.errors import InputError
-from dr_keras.models import alexnet_weights, alexnets, efficientnet, efficientnet_weights, nets
 from dr_keras.models.layers import Rules, Standardize
 from dr_keras.models.rules import GradingRules
-
-ARCHITECTURES = {
-    "net5": nets.net5,
-    "net4": nets.net4,
-    "ram_net5": nets.ram_net5,
-    "efficientnet_lite0": efficientnet.efficientnet_lite0,
-    "efficientnet_lite1": efficientnet.efficientnet_lite1,
-    "efficientnet_lite2": efficientnet.efficientnet_lite2,
-    "alexnet": alexnets.alexnet,
-    "caffenet": alexnets.caffenet,
-    "alexnet_torchvision": alexnets.alexnet_torchvision,
-}
-
-
-@dataclasses.dataclass(frozen=True)
-class PublishedTrunk:
-    """Weights that others trained an architecture with, and what they expect of their input.
-
-    Attributes:
-        mean, sd: channel statistics that pixels 0-255 are standardised with, in place of the training set's.
-        find: called with the architecture's name; returns the path of its installed ImageNet weights.
-        load: called with a network and the path of such a file; gives the network those weights.
-    """
-
-    mean: tuple
-    sd: tuple
-    find: Callable
-    load: Callable
-
-
-_EFFICIENTNET = PublishedTrunk(
-    mean=efficientnet.MEAN,
-    sd=efficientnet.SD,
-    find=efficientnet_weights.imagenet_file,
-    load=efficientnet_weights.load_trunk,
-)
-
-
-def _alexnet(variant):
-    form = alexnets.VARIANTS[variant]
-    return PublishedTrunk(form.mean, form.sd, alexnet_weights.no_imagenet_file, alexnet_weights.load_trunk)
-
-
-PUBLISHED_TRUNKS = {
-    "efficientnet_lite0": _EFFICIENTNET,
-    "efficientnet_lite1": _EFFICIENTNET,
-    "efficientnet_lite2": _EFFICIENTNET,
-    "alexnet": _alexnet("caffe"),
-    "caffenet": _alexnet("caffenet"),
-    "alexnet_torchvision": _alexnet("torchvision"),
-}
 
 
 def build_grader(network, image_size, mean, sd, rules=None):
@@ -71,8 +17,9 @@ def build_grader(network, image_size, mean, sd, rules=None):
     Args:
         network: functional model of standardised windows (batch, window, window, 3) to scores.
         image_size: side of the stored square image, in pixels.
-        mean, sd: channel statistics, 0-255: of the training set (P2 section 4.2), or of a `PublishedTrunk`.
         rules: `GradingRules`; None takes the defaults.
+        mean, sd: channel statistics, 0-255: of the training set (P2 section 4.2), or of
+            `architectures.PublishedWeights`.
 
     Returns:
         A functional model named "grader" with the layers `window` (centre crop), `standardize`, the network

@@ -1,7 +1,5 @@
-"""From a configuration to the objects that train."""
+"""Builds what a configuration names: network, grader, augmentation, optimizer and their trainer."""
 
-import dataclasses
-import inspect
 from pathlib import Path
 
 import keras
@@ -9,7 +7,8 @@ import keras
 from dr_keras.data.augmentation import FundusAugmentation
 from dr_keras.data.shards import color_statistics
 from dr_keras.errors import InputError
-from dr_keras.models.grader import ARCHITECTURES, PUBLISHED_TRUNKS, build_grader, network_of
+from dr_keras.models.architectures import ARCHITECTURES
+from dr_keras.models.grader import build_grader, network_of
 from dr_keras.models.rules import GradingRules
 from dr_keras.training.hosts import devices
 from dr_keras.training.trainer import Trainer
@@ -29,10 +28,12 @@ def build_trainer(config, prepared, indices, strategy):
 def build_model(config, prepared, indices, statistics=None):
     """Builds network and grader for the photographs of a training set.
 
-    `statistics` are its `color_statistics`, where they are known; a published trunk needs none.
+    Published weights bring the mean and standard deviation that pixels are standardised with; for other
+    networks they are those of the training set: `statistics`, its `color_statistics`, if they are known.
     """
-    if config.architecture in PUBLISHED_TRUNKS:
-        mean, sd = PUBLISHED_TRUNKS[config.architecture].mean, PUBLISHED_TRUNKS[config.architecture].sd
+    published = ARCHITECTURES[config.architecture].published
+    if published:
+        mean, sd = published.mean, published.sd
     else:
         mean, sd, _ = statistics or color_statistics(prepared, indices)
     rules = GradingRules(normalization=prepared.normalization, thresholds=config.thresholds)
@@ -44,35 +45,30 @@ def build_network(config):
     """Builds the network that a configuration names, with the published weights that it names.
 
     Raises:
-        ValueError: if the configuration sets what the architecture doesn't have.
         InputError: if the published weights aren't there, or are another network's.
     """
-    build = ARCHITECTURES[config.architecture]
-    defaults = {field.name: field.default for field in dataclasses.fields(config)}
-    arguments = {}
-    for name in ("head", "untied_biases", "width", "hidden"):
-        value = getattr(config, name)
-        if name in inspect.signature(build).parameters:
-            arguments[name] = value
-        elif value != defaults[name]:
-            raise ValueError(f"`{name}` isn't for {config.architecture}. Received: {name}={value!r}")
-    network = build(config.image_size, seed=config.seed, **arguments)
+    architecture = ARCHITECTURES[config.architecture]
+    arguments = {name: getattr(config, name) for name in architecture.options}
+    arguments = {name: value for name, value in arguments.items() if value is not None}
+    if len(architecture.heads) > 1:
+        arguments["head"] = config.head
+    network = architecture.build(config.image_size, seed=config.seed, **arguments)
     if config.trunk_weights != "none":
-        path = find_trunk(config.architecture, config.trunk_weights)
-        PUBLISHED_TRUNKS[config.architecture].load(network, path)
+        architecture.published.load(network, find_trunk(config.architecture, config.trunk_weights))
     return network
 
 
 def find_trunk(architecture, trunk_weights):
-    """Path of the published weights that "imagenet" or a path names.
+    """Returns the path of the published weights that "imagenet" or a path names.
 
     Raises:
         InputError: if they aren't installed, there is no such file, or the architecture has none.
     """
-    if architecture not in PUBLISHED_TRUNKS:
+    published = ARCHITECTURES[architecture].published
+    if not published:
         raise InputError(f"--trunk_weights={trunk_weights}: {architecture} has no published weights")
     if trunk_weights == "imagenet":
-        return PUBLISHED_TRUNKS[architecture].find(architecture)
+        return published.find(architecture)
     if not Path(trunk_weights).is_file():
         raise InputError(f"--trunk_weights={trunk_weights}: no such file; expected imagenet, none or a file")
     return Path(trunk_weights)
@@ -83,7 +79,7 @@ def _build_augmentation(config, window, components):
         from dr_keras.data.keras_cv_policy import KerasCVAugmentation  # an extra
 
         return KerasCVAugmentation(config.image_size, window, seed=config.seed)
-    return FundusAugmentation(config.image_size, window, config.augmentation, components)
+    return FundusAugmentation(config.image_size, window, config.augmentation_config, components)
 
 
 def build_optimizer(config):

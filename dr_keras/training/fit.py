@@ -1,10 +1,7 @@
-"""One training, from its configuration to its run folder; goes on where a killed one left off."""
+"""Training a whole network, from its configuration to its run folder, with resumption after a kill."""
 
-import dataclasses
 import math
 import time
-import warnings
-from collections.abc import Callable
 from pathlib import Path
 
 import keras
@@ -14,86 +11,55 @@ from dr_keras import files
 from dr_keras.data.pipeline import steps_per_epoch, training_batches
 from dr_keras.data.sampling import epoch_weights
 from dr_keras.errors import InputError
-from dr_keras.grades import score_to_grade
-from dr_keras.metrics import quadratic_weighted_kappa
 from dr_keras.models.grader import load_model, network_of
 from dr_keras.training.build import build_trainer
-from dr_keras.training.history import is_best, write_history
-from dr_keras.training.hosts import workers
+from dr_keras.training.history import HISTORY, is_best, kappa_of_scores, write_history
+from dr_keras.training.hosts import devices, workers
+from dr_keras.training.protocol import FitResult, Interrupted
 from dr_keras.training.run_folder import MODEL
 from dr_keras.training.schedules import learning_rate
 from dr_keras.training.scoring import Scorer
 from dr_keras.training.state import load_state, save_state, share_state
 from dr_keras.training.transfer import transfer_weights
 
-BEST_LOSS, LAST = "best_loss.keras", "last.keras"  # beside MODEL, the best by kappa
-STATE, HISTORY = "state.npz", "history.csv"
-
-
-class Interrupted(Exception):
-    """The training was asked to stop; its state is saved."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Hooks:
-    """What a script adds to a training; all optional.
-
-    Attributes:
-        report: called with (folder, records, labels, scores) when a training is done, and for the
-            pooled folds of a stage; must write `metrics.json` into the folder, last.
-        callbacks: called with the `Fit`; returns the Keras callbacks of this training. They are given
-            the grader, and the epoch's row of the history with its `class_weights`.
-        on_step: called with (fit, loss tensor, images per second) after every step.
-        should_stop: called after every step; True saves the state and raises `Interrupted`.
-        say: called with one-line remarks.
-        progress: wraps a long iteration as `tqdm.tqdm` does, called with `total`; or None.
-    """
-
-    report: Callable = lambda folder, records, labels, scores: None
-    callbacks: Callable = lambda fit: ()
-    on_step: Callable = lambda fit, loss, images_per_second: None
-    should_stop: Callable = lambda: False
-    say: Callable = print
-    progress: Callable | None = None
+BEST_LOSS, LAST = "best_loss.keras", "last.keras"  # beside MODEL, the epoch with the best kappa
+STATE = "state.npz"
 
 
 class Fit:
-    """Runs the epochs of one training and keeps its run folder.
+    """Trains all layers of a network, epoch by epoch; a `protocol.FitProtocol`.
 
-    Where several processes train together, all run this; the chief alone reads and writes the folder,
-    and calls the hooks, of which the others have `should_stop`.
+    It goes on from the state that a stopped or killed training left in its folder. Where several processes
+    train together, all run this; the chief alone reads and writes the folder and calls the hooks, of which
+    the others have `should_stop`.
 
     Args:
-        config: `TrainingConfig`.
-        prepared: `PreparedDataset` of the configuration's image size.
-        training, validation: int arrays of photographs.
-        run_dir: folder of the run.
-        strategy: `tf.distribute.Strategy`.
-        init_from: path of a saved grader whose fitting layers are taken over, or None.
-        hooks: `Hooks`.
+        task: `FitTask`.
     """
 
-    def __init__(self, config, prepared, training, validation, run_dir, strategy, init_from=None, hooks=None):
-        self.config, self.prepared = config, prepared
-        self.training, self.validation = training, validation
-        self.validation_labels, self.validation_scores = prepared.grades[validation], None
-        self.run_dir = Path(run_dir)
-        self.hooks = hooks or Hooks()
-        self.trainer = build_trainer(config, prepared, training, strategy)
-        self.steps = steps_per_epoch(len(training), config.batch_size)
-        self._strategy = strategy
-        self._scorer = Scorer(self.trainer.grader, prepared, batch_size=max(32, config.batch_size))
-        self._is_chief = workers.is_chief(strategy)
+    def __init__(self, task):
+        self.config, self.prepared, self.hooks = task.config, task.prepared, task.hooks
+        self.training, self.validation = task.training, task.validation
+        self.validation_labels, self.validation_scores = task.prepared.grades[task.validation], None
+        self.run_dir = Path(task.run_dir)
+        self.trainer = build_trainer(task.config, task.prepared, task.training, task.strategy)
+        self.steps = steps_per_epoch(len(task.training), task.config.batch_size)
+        self._strategy = task.strategy
+        self._scorer = Scorer(
+            self.trainer.grader, task.prepared, batch_size=max(32, task.config.batch_size)
+        )
+        self._is_chief = workers.is_chief(task.strategy)
+        self._stop = workers.SharedStop(task.strategy, task.hooks.should_stop, task.hooks.stop_seconds)
         self.progress = {"epoch": 0, "step": 0, "loss": 0.0, "penalty": 0.0, "history": []}
         if self._is_chief:
-            self._start(init_from)
-        self.progress = share_state(self.trainer, self.progress, strategy)
+            self._start(task.init_from)
+        self.progress = share_state(self.trainer, self.progress, task.strategy)
         self._callbacks = keras.callbacks.CallbackList(
             list(self.hooks.callbacks(self)) if self._is_chief else [], model=self.trainer.grader
         )
 
     def _start(self, init_from):
-        """Takes up the saved state, or else the weights to start from."""
+        """Restores the saved state, or else takes over the weights to start from."""
         saved = load_state(self.run_dir / STATE, self.trainer)
         self.progress = saved or self.progress
         if saved is None and init_from is not None:
@@ -108,14 +74,14 @@ class Fit:
         )
 
     def run(self):
-        """Trains to the last epoch. Returns the history: a list of dicts, one per epoch."""
-        iterator = iter(self._strategy.distribute_datasets_from_function(self._batches))
+        """Trains to the last epoch. Returns a `FitResult`."""
+        iterator = devices.device_iterator(self._strategy, self._batches)
         self._callbacks.on_train_begin()
         while self.progress["epoch"] < self.config.epochs:
             self._run_epoch(iterator)
         self._callbacks.on_train_end()
         self._save_model(LAST)
-        return self.progress["history"]
+        return FitResult(self.progress["history"])
 
     def _batches(self, context):
         return training_batches(
@@ -134,7 +100,7 @@ class Fit:
             totals = totals[0] + errors, totals[1] + penalty
             progress["step"] += 1
             images += count
-            if self._should_stop():
+            if self._stop(progress["step"] == self.steps):
                 progress |= {"loss": float(totals[0]), "penalty": float(totals[1])}
                 self._save_state()
                 raise Interrupted(self.run_dir)
@@ -152,19 +118,13 @@ class Fit:
             )
         self._finish_epoch(row)
 
-    def _should_stop(self):
-        """Whether any of the processes was asked to stop: they do it after the same step."""
-        return bool(workers.total(self._strategy, np.array([int(self.hooks.should_stop())]))[0])
-
     def _validate(self):
         scores, labels = np.zeros(len(self.validation)), self.validation_labels
         mine = workers.share(self._strategy, len(scores))
         scores[mine] = self._scorer(self.validation[mine])
         scores = workers.total(self._strategy, scores)
         self.validation_scores = scores
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", RuntimeWarning)  # a single class: the history says NaN
-            kappa = quadratic_weighted_kappa(labels, score_to_grade(scores, self.config.thresholds))
+        kappa = kappa_of_scores(labels, scores, self.config.thresholds)
         return {"val_loss": float(np.mean((scores - labels) ** 2)), "val_quadratic_weighted_kappa": kappa}
 
     def _finish_epoch(self, row):

@@ -1,13 +1,13 @@
-"""SIGTERM and Ctrl-C as a polite request."""
+"""Turns SIGTERM and Ctrl-C into a request to stop that a loop can ask for."""
 
 import signal
 import sys
 
 
 class StopRequest:
-    """Context in which SIGINT and SIGTERM only set a flag; called, it says whether one came.
+    """Context in which SIGINT and SIGTERM only set a flag; calling it tells whether one was received.
 
-    A second signal gets the usual treatment, so that a stuck program can still be stopped.
+    A second signal has its usual effect, so that a stuck program can still be stopped.
     """
 
     def __init__(self):

@@ -1,4 +1,4 @@
-"""What lies where in a run folder.
+"""The files of a run folder: where they are, how they are read and written.
 
 A *leaf* holds the files of one training: `model.keras` (best validation kappa), `best_loss.keras`,
 `last.keras`, `split.csv`, `history.csv`, `metrics.json`, `tensorboard/`. A run of several sizes has a
@@ -17,7 +17,7 @@ from dr_keras.errors import InputError
 
 MODEL, SPLIT, FLAGS, METRICS, AUDIT = "model.keras", "split.csv", "run.cfg", "metrics.json", "audit.json"
 SEEN = ("train", "validation")  # the splits that a network was trained or chosen on
-UNKNOWN = "unknown"  # the split of a photograph that a run never met
+UNKNOWN = "unknown"  # the split of a photograph that wasn't among the run's data
 _COLUMNS = ("image", "patient", "level", "split")
 _DEPTH = 4  # a file in a fold in a stage in a run
 

@@ -1,4 +1,4 @@
-"""Scores of prepared photographs."""
+"""Scores prepared photographs with a compiled grader."""
 
 import keras
 import numpy as np
@@ -11,14 +11,14 @@ from dr_keras.models.grader import network_and_front
 def scoring_step(grader):
     """Compiles a grader for inference: uint8 (batch, size, size, 3), RGB -> float32 tensor (batch,).
 
-    A photograph's score doesn't depend on its batch.
+    A photograph's score doesn't depend on the others in its batch.
     """
     signature = [tf.TensorSpec((None, *grader.input_shape[1:]), tf.uint8)]
     return tf.function(scores_of(grader), input_signature=signature).get_concrete_function()
 
 
 def scores_of(grader):
-    """Returns the function behind `scoring_step`, of tensors alone, for use inside a graph."""
+    """Returns the function behind `scoring_step`, from tensors to tensors, for use inside a graph."""
     network, front = network_and_front(grader)
     features, head = split_head(network)
     trunk = keras.Model(network.inputs, features)
@@ -28,14 +28,14 @@ def scores_of(grader):
 def split_head(network):
     """Splits a network where its features lose their positions, and makes the rest the same in any batch.
 
-    The matrix products of a head would take one row alone through another kernel, whose sums differ in the
-    last bit; so a single row goes through beside a row of zeros. Convolutions don't ask how many there are.
+    Matrix products of a single row use another kernel, whose sums differ in the last bit; so a single row is
+    padded with a row of zeros. Convolutions give the same in any batch.
 
     Args:
         network: a functional model that ends in one unit.
 
     Returns:
-        features: its symbolic tensor (batch, channels), of which the head makes the score.
+        features: its symbolic tensor (batch, channels), from which the head computes the score.
         head: function of such features to scores (batch,).
     """
     features = next(layer.output for layer in network.layers if len(layer.output.shape) == 2)

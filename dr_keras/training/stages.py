@@ -13,33 +13,19 @@ from dr_keras.data import audit, splits
 from dr_keras.errors import InputError
 from dr_keras.models.grader import load_model
 from dr_keras.training import run_folder
-from dr_keras.training.fit import STATE, Fit, Hooks
+from dr_keras.training.config import SplitPlan  # noqa: F401, is part of this module's interface
+from dr_keras.training.fit import STATE, Fit
 from dr_keras.training.frozen.features import FeatureCache
 from dr_keras.training.frozen.head import HeadFit
 from dr_keras.training.frozen.ridge import RidgeFit
 from dr_keras.training.hosts import workers
+from dr_keras.training.protocol import FitTask, Hooks
 from dr_keras.training.scoring import Scorer
 
 HELD_OUT = "held_out"
 
 
-@dataclasses.dataclass(frozen=True)
-class SplitPlan:
-    """How the photographs are divided: the same at every image size.
-
-    Attributes:
-        folds: number of folds, or 0 for a single training on the dataset's own splits.
-        validation_fraction: share of the training part set aside to choose the model; 0 for none.
-        test_fraction: share set aside first, where the dataset has no test split and there are no folds.
-        caps: most photographs of each grade 0-4, drawn at random; the others are left out. () for all.
-        seed: of the division.
-    """
-
-    folds: int = 0
-    validation_fraction: float = 0.1
-    seed: int = 0
-    test_fraction: float = 0.0
-    caps: tuple = ()
+FITS = {"network": Fit, "head": HeadFit, "ridge": RidgeFit}  # each a `protocol.FitProtocol`
 
 
 def divide(prepared, report, plan):
@@ -87,17 +73,17 @@ def divide(prepared, report, plan):
 
 
 def _within_caps(grades, plan):
-    """bool (n,): graded photographs, of each grade no more than its cap (P1 section 3.2)."""
+    """bool (n,): graded photographs, at most the cap of each grade (P1 section 3.2)."""
     chosen = grades >= 0
     rng = np.random.default_rng(plan.seed)
-    for grade, cap in enumerate(plan.caps):
+    for grade, cap in enumerate(plan.caps or ()):
         own = rng.permutation(np.flatnonzero(grades == grade))
         chosen[own[int(cap) :]] = False
     return chosen
 
 
 def _with_test_split(records, groups, plan):
-    """The records, a part of them given the split "test" unless some have it."""
+    """The records, with a share of them given the split "test" unless some have it already."""
     if not plan.test_fraction or any(record.split == "test" for record in records):
         return records
     test = splits.split_train_validation(records, groups, plan.test_fraction, plan.seed)
@@ -115,17 +101,23 @@ def train_stages(configs, open_prepared, run_dir, plan, strategy, hooks, init_fr
         open_prepared: called with an image size; returns the `PreparedDataset` of that size.
         run_dir: the run folder; stages go into folders named by size if there are several.
         plan: `SplitPlan`.
-        strategy: `tf.distribute.Strategy`. Where it has several processes, all run this; the first, the
-            chief, alone writes the run folder, calls the hooks and needs what `init_from` names.
+        strategy: `tf.distribute.Strategy`. Where it has several processes, all run this; the chief alone
+            writes the run folder, calls the hooks and reads what `init_from` names.
         hooks: `Hooks`.
         init_from: run folder or model that the first stage starts from, or None.
 
     Returns:
         The folder of the last stage.
+
+    Raises:
+        InputError: if the data doesn't allow the division, or `init_from` saw photographs held out here.
+        Interrupted: if the hooks asked to stop; the same call goes on from there.
     """
     trainings, chief = None, workers.is_chief(strategy)
     if not chief:
-        hooks = Hooks(should_stop=hooks.should_stop, say=lambda line: None)
+        hooks = Hooks(
+            should_stop=hooks.should_stop, stop_seconds=hooks.stop_seconds, say=lambda line: None
+        )
     for config in configs:
         prepared = workers.chief_first(strategy, functools.partial(open_prepared, config.image_size))
         workers.check_alike(strategy, "photographs or labels", _contents(prepared))
@@ -144,7 +136,9 @@ def train_stages(configs, open_prepared, run_dir, plan, strategy, hooks, init_fr
             start = None
             if chief and init_from:
                 start = _checked_start(init_from, fold if plan.folds else None, prepared, assigned)
-            pooled.append(_train_leaf(config, prepared, assigned, leaf, strategy, hooks, start, cache))
+            own = (np.flatnonzero(np.array(assigned) == split) for split in ("train", "validation"))
+            task = FitTask(config, prepared, *own, leaf, strategy, start, hooks, cache)
+            pooled.append(_train_leaf(task, assigned))
         if chief and plan.folds and not (folder / run_folder.METRICS).exists():
             _report(hooks, folder, prepared, *(np.concatenate(parts) for parts in zip(*pooled, strict=True)))
         init_from = folder
@@ -152,12 +146,12 @@ def train_stages(configs, open_prepared, run_dir, plan, strategy, hooks, init_fr
 
 
 def _contents(prepared):
-    """Text that is the same for the same photographs, wherever they lie."""
+    """Text that is equal for equal photographs, in whatever folder they are."""
     return str([(record.image, record.patient, record.grade, record.split) for record in prepared.records])
 
 
 def _checked_start(init_from, fold, prepared, assigned):
-    """Path of the model to start from; refuses one that saw what is held out or validates here."""
+    """Path of the model to start from; refuses one trained on photographs that test or validate here."""
     path = run_folder.find_model(init_from, fold)
     seen = {
         image
@@ -178,38 +172,38 @@ def _checked_start(init_from, fold, prepared, assigned):
     return path
 
 
-def _train_leaf(config, prepared, assigned, leaf, strategy, hooks, init_from, cache):
-    """Trains one leaf unless it is finished. Returns the positions it is judged on, and their scores.
+def _train_leaf(task, assigned):
+    """Trains one leaf of the run folder unless it is finished.
 
-    Only the chief reads and writes the leaf; the others return no scores.
+    Returns the positions of the photographs it is judged on, and their scores. Only the chief reads and
+    writes the leaf; other processes return None for the scores.
     """
-    chief = workers.is_chief(strategy)
-    assigned = np.array(assigned)
-    judged = np.flatnonzero(assigned == (HELD_OUT if HELD_OUT in assigned else "validation"))
-    left_one_out = None  # scores of the training photographs, where nothing else is there to judge by
+    chief, leaf, prepared = workers.is_chief(task.strategy), task.run_dir, task.prepared
+    held_out = np.flatnonzero(np.array(assigned) == HELD_OUT)
+    judged, scores = held_out if len(held_out) else task.validation, None
     with files.sole_writer(leaf) if chief else contextlib.nullcontext():
         finished = b"finished" if chief and (leaf / run_folder.METRICS).exists() else b""
-        if not workers.from_chief(strategy, finished):
+        if not workers.from_chief(task.strategy, finished):
             if chief:
                 run_folder.write_splits(leaf / run_folder.SPLIT, prepared.records, assigned)
-            training, validation = (np.flatnonzero(assigned == name) for name in ("train", "validation"))
-            if config.optimizer == "ridge":
-                left_one_out = RidgeFit(config, prepared, training, leaf, cache, hooks).run()
-            elif config.freeze_through:
-                HeadFit(config, prepared, training, validation, leaf, cache, init_from, hooks).run()
-            else:
-                Fit(config, prepared, training, validation, leaf, strategy, init_from, hooks).run()
+            result = _fit_of(task.config)(task).run()
             keras.utils.clear_session()
-        scores = None
         if chief:
             scores = Scorer(load_model(leaf / run_folder.MODEL), prepared)(judged)
             if not finished:
-                if not len(judged):
-                    judged, scores = training, left_one_out
-                _report(hooks, leaf, prepared, judged, scores)
+                if not len(judged):  # nothing was set aside to judge by
+                    judged, scores = task.training, result.left_one_out
+                _report(task.hooks, leaf, prepared, judged, scores)
                 (leaf / STATE).unlink(missing_ok=True)
-    workers.from_chief(strategy)  # the others stay until the report is written
+    workers.from_chief(task.strategy)  # the others wait until the report is written
     return judged, scores
+
+
+def _fit_of(config):
+    """The kind of training that a configuration asks for."""
+    if not config.freeze_through:
+        return FITS["network"]
+    return FITS["ridge" if config.optimizer == "ridge" else "head"]
 
 
 def _report(hooks, folder, prepared, indices, scores):

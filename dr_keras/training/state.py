@@ -1,4 +1,4 @@
-"""The whole state of a training, so that a killed run goes on as if it had not been."""
+"""Saves and restores the whole state of a training, so that a killed run ends as an undisturbed one."""
 
 import io
 import json

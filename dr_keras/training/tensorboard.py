@@ -1,6 +1,4 @@
-"""What TensorBoard shows of a training."""
-
-import dataclasses
+"""A training's log for TensorBoard."""
 
 import keras
 import numpy as np
@@ -10,6 +8,7 @@ from tensorboard.plugins.hparams import api as hparams
 from dr_keras.data.pipeline import training_batches
 from dr_keras.grades import GRADE_NAMES, score_to_grade
 from dr_keras.metrics import confusion_matrix
+from dr_keras.training.options import options
 
 _MAX_IMAGES = 8
 
@@ -20,7 +19,7 @@ class TensorBoard(keras.callbacks.Callback):
     Args:
         fit: the `Fit` it watches.
         confusion_image: called with a confusion matrix (5, 5), rows true; returns uint8 (height,
-            width, 3). The plotting lives to the right of this package, so the script hands it in.
+            width, 3). Plots are drawn by `report`, which this package must not import.
     """
 
     def __init__(self, fit, confusion_image):
@@ -32,7 +31,7 @@ class TensorBoard(keras.callbacks.Callback):
     def on_train_begin(self, logs=None):
         """Writes the hyperparameters and one augmented batch."""
         config = self._fit.config
-        values = {key: _flat(value) for key, value in dataclasses.asdict(config).items()}
+        values = {name: _flat(getattr(config, name)) for name, _, _ in options(type(config))}
         with self._writer.as_default():
             hparams.hparams(values)
             tf.summary.image("augmented batch", self._augmented_batch(), step=0, max_outputs=_MAX_IMAGES)

@@ -1,4 +1,4 @@
-"""The training loop: one loop for one device, for several, and for those of several hosts."""
+"""The training step and its loop: the same for one device, for several, and for several hosts."""
 
 import tensorflow as tf
 from keras import ops
@@ -25,7 +25,7 @@ def huber(grades, scores):
 
 
 def euclidean(grades, scores):
-    """P1's loss, half the squared error of what a sigmoid gives: grades and scores divided by 4."""
+    """P1's loss: half the squared error of grades and scores divided by 4, the range of its sigmoid."""
     return ops.square((grades - scores) / (NUM_GRADES - 1)) / 2
 
 
@@ -33,7 +33,7 @@ LOSSES = {"mse": mean_squared_error, "mae": mean_absolute_error, "huber": huber,
 
 
 class Trainer:
-    """Holds what a training step needs and runs epochs of it.
+    """Compiles the training step of a grader and runs it batch by batch.
 
     Build it inside `strategy.scope()`. The step runs once per replica on its part of the global
     batch; Keras' optimizers sum the gradients over replicas, so each replica divides by the global
@@ -85,7 +85,7 @@ class Trainer:
         return errors, penalty / self.strategy.num_replicas_in_sync
 
     def _shortened(self, gradients):
-        """Clips this replica's share by the norm of the replicas' sum; the optimizer adds the shares up."""
+        """Clips this replica's gradients by the norm of their sum over replicas, which is what counts."""
         total = gradients
         if self.strategy.num_replicas_in_sync > 1:
             total = tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, gradients)
@@ -102,7 +102,10 @@ class Trainer:
         )
 
     def run_steps(self, iterator, steps):
-        """Runs `steps` batches; yields (data loss, L2 penalty, photographs) of each, not waited for."""
+        """Runs `steps` batches; yields (data loss, L2 penalty, photographs) of each.
+
+        The losses are tensors that the device may still be computing; reading one waits for it.
+        """
         for _ in range(steps):
             batch = next(iterator)
             errors, penalty = self.train_step(batch)

@@ -1,4 +1,4 @@
-"""Taking over weights from a network trained at another size (P2 section 4.4)."""
+"""Copies weights from a network trained at another image size (P2 section 4.4)."""
 
 import keras
 import numpy as np

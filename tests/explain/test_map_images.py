@@ -10,7 +10,8 @@ from dr_keras.explain.tensorboard import MapImages, one_of_each
 from dr_keras.models.grader import build_grader, network_of
 from dr_keras.models.nets import net5
 from dr_keras.training.config import TrainingConfig
-from dr_keras.training.fit import Fit, Hooks
+from dr_keras.training.fit import Fit
+from dr_keras.training.protocol import FitTask, Hooks
 
 
 def logged(folder):
@@ -75,8 +76,7 @@ def test_a_training_shows_validation_photographs_of_each_grade(tmp_path):
     prepared = write_prepared(tmp_path / "prepared", images, (list(range(5)) * 5)[:24])
     config = TrainingConfig(image_size=128, width=0.05, epochs=1, batch_size=8, learning_rate_drops=(1,))
     hooks = Hooks(callbacks=lambda fit: [MapImages.of_fit(fit)], say=lambda line: None)
-    strategy = tf.distribute.get_strategy()
-    Fit(config, prepared, np.arange(12), np.arange(12, 24), tmp_path / "run", strategy, None, hooks).run()
+    Fit(FitTask(config, prepared, np.arange(12), np.arange(12, 24), tmp_path / "run", hooks=hooks)).run()
     found = logged(tmp_path / "run/tensorboard/maps")
     np.testing.assert_array_equal(found["photographs"][0], images[[14, 13, 12, 16, 15, 19, 18, 17]])
     assert len(found["maps"][0]) == 8

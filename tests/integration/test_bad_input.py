@@ -98,11 +98,11 @@ BAD_FLAGS = {
     ),
     "width of a backbone": (
         "train --architecture=efficientnet_lite1 --image_size=256 --width=1 --run_dir={0}/run",
-        "the EfficientNets and AlexNets have neither --untied_biases nor --width",
+        "--width=1.0: efficientnet_lite1 doesn't have it; only net5, net4, ram_net5 do",
     ),
     "biases of a backbone": (
         "train --architecture=efficientnet_lite1 --image_size=256 --untied_biases --run_dir={0}/run",
-        "the EfficientNets and AlexNets have neither --untied_biases nor --width",
+        "--untied_biases=True: efficientnet_lite1 doesn't have it; only net5, net4, ram_net5 do",
     ),
     "dense head of a backbone": (
         "train --architecture=efficientnet_lite2 --image_size=256 --head=dense --run_dir={0}/run",
@@ -126,7 +126,7 @@ BAD_FLAGS = {
     ),
     "hidden units of another": (
         "train --image_size=128 --hidden=8 --run_dir={0}/run",
-        "only AlexNets have --hidden",
+        "--hidden=8: net5 doesn't have it; only alexnet, caffenet, alexnet_torchvision do",
     ),
     "caps": (
         "train --image_size=128 --caps=1,2 --run_dir={0}/run",

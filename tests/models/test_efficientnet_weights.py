@@ -7,8 +7,8 @@ from handmade_pickles import ordered_dict, tensor, torch_zip
 
 from dr_keras.errors import InputError
 from dr_keras.models import efficientnet
+from dr_keras.models.architectures import ARCHITECTURES
 from dr_keras.models.efficientnet_weights import imagenet_file, load_trunk
-from dr_keras.models.grader import ARCHITECTURES
 
 NAMES = ("efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2")
 BLOCKS = {1: "a", 2: "ab", 3: "ab", 4: "abc", 5: "abc", 6: "abcd", 7: "a"}  # of Lite0
@@ -185,7 +185,7 @@ RECORDED = {
 
 @pytest.mark.parametrize("name", NAMES)
 def test_features_are_the_published_implementations(name):
-    network = ARCHITECTURES[name](224)
+    network = ARCHITECTURES[name].build(224)
     load_trunk(network, installed(name))
     pooled = keras.Model(network.input, network.get_layer("gap").output)(pictures(224))
     np.testing.assert_allclose(np.asarray(pooled).reshape(10, 128).mean(1), RECORDED[name], atol=1e-4)
@@ -197,7 +197,7 @@ def test_parity_with_the_published_implementation(name, image_size):
     """Forward pass on the real weights, at even sides and (352 px) odd ones."""
     torch = pytest.importorskip("torch")
     published = pytest.importorskip("efficientnet_lite_pytorch")
-    network, path = ARCHITECTURES[name](image_size), installed(name)
+    network, path = ARCHITECTURES[name].build(image_size), installed(name)
     load_trunk(network, path)
     theirs = published.EfficientNet.from_pretrained(
         name.replace("_", "-"), weights_path=str(path), image_size=image_size

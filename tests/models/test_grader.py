@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from dr_keras.errors import InputError
-from dr_keras.models.grader import ARCHITECTURES, build_grader, load_model, network_of
+from dr_keras.models.architectures import ARCHITECTURES
+from dr_keras.models.grader import build_grader, load_model, network_of
 from dr_keras.models.nets import net4, net5, ram_net5
 from dr_keras.training.hosts.devices import precision_scope
 
@@ -64,7 +65,7 @@ def test_save_and_load(build, policy, tmp_path):
 def test_architectures_are_builders_by_their_name():
     assert {"net5", "net4", "ram_net5"} <= set(ARCHITECTURES)
     for name in ("net5", "net4", "ram_net5"):
-        assert ARCHITECTURES[name](128, width=0.05).name == name
+        assert ARCHITECTURES[name].build(128, width=0.05).name == name
 
 
 # Files that aren't graders

@@ -27,7 +27,7 @@ from dr_keras.papers.blending.networks import (
     out_of_fold,
 )
 from dr_keras.training import run_folder
-from dr_keras.training.fit import Interrupted
+from dr_keras.training.protocol import Interrupted
 
 QUICK = BlendConfig(blends=2, epochs=40, learning_rate=0.01, learning_rate_drops=(30,))
 CUTS = (0.5, 1.5, 2.5, 3.5)

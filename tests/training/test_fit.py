@@ -7,11 +7,10 @@ import math
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 from prepared_folders import noise_images, write_prepared
 
 from dr_keras.data.augmentation import AugmentationConfig
-from dr_keras.data.sampling import SamplingConfig, class_weights
+from dr_keras.data.sampling import class_weights
 from dr_keras.data.shards import color_statistics
 from dr_keras.errors import InputError
 from dr_keras.grades import score_to_grade
@@ -19,8 +18,9 @@ from dr_keras.metrics import quadratic_weighted_kappa
 from dr_keras.models.grader import load_model, network_of
 from dr_keras.training.build import build_network
 from dr_keras.training.config import TrainingConfig
-from dr_keras.training.fit import Fit, Hooks, Interrupted
+from dr_keras.training.fit import Fit
 from dr_keras.training.history import is_best, write_history
+from dr_keras.training.protocol import FitTask, Hooks, Interrupted
 from dr_keras.training.scoring import Scorer
 from dr_keras.training.state import load_state, save_state
 
@@ -42,7 +42,7 @@ def prepared(tmp_path_factory):
 
 def make(config, prepared, run_dir, **hooks):
     hooks = Hooks(**{"say": lambda line: None, **hooks})
-    return Fit(config, prepared, TRAINING, VALIDATION, run_dir, tf.distribute.get_strategy(), None, hooks)
+    return Fit(FitTask(config, prepared, TRAINING, VALIDATION, run_dir, hooks=hooks))
 
 
 class EpochLog(keras.callbacks.Callback):
@@ -71,7 +71,7 @@ def whole(prepared, tmp_path_factory):
         CONFIG, prepared, tmp_path_factory.mktemp("fit") / "whole", callbacks=lambda fit: [log],
         on_step=lambda fit, loss, speed: steps.append((fit.progress["epoch"], float(loss), speed)),
     )  # fmt: skip
-    return fit, fit.run(), log, steps
+    return fit, fit.run().history, log, steps
 
 
 def assert_weights_equal(first, second):
@@ -202,7 +202,7 @@ def test_a_stopped_training_ends_as_one_never_stopped(whole, prepared, tmp_path)
         done = stop
     resumed = make(CONFIG, prepared, tmp_path, say=lines.append)
     assert lines == [f"{tmp_path}: goes on from epoch {epoch}" for epoch in (2, 3)]
-    history = resumed.run()
+    history = resumed.run().history
     assert_weights_equal(resumed.trainer.grader.get_weights(), whole[0].trainer.grader.get_weights())
     for name in ("model.keras", "best_loss.keras", "last.keras"):
         assert_weights_equal(
@@ -214,11 +214,11 @@ def test_a_stopped_training_ends_as_one_never_stopped(whole, prepared, tmp_path)
 def test_optimizer_and_dropout_go_on_too(prepared, tmp_path):
     """In mid-epoch: Adam's moments, and the dense head's dropout, which draws from a state of its own."""
     whole = make(DENSE_ADAM, prepared, tmp_path / "whole")
-    history = whole.run()
+    history = whole.run().history
     with pytest.raises(Interrupted):
         make(DENSE_ADAM, prepared, tmp_path / "stopped", should_stop=stop_after(2)).run()
     resumed = make(DENSE_ADAM, prepared, tmp_path / "stopped")
-    assert without_speed(resumed.run()) == without_speed(history)
+    assert without_speed(resumed.run().history) == without_speed(history)
     assert_weights_equal(resumed.trainer.grader.get_weights(), whole.trainer.grader.get_weights())
 
 
@@ -234,7 +234,7 @@ def test_a_finished_training_is_not_trained_again(whole, prepared):
     models = {path.name: path.read_bytes() for path in fit.run_dir.iterdir() if path.suffix != ".keras"}
     lines, steps = [], []
     again = make(CONFIG, prepared, fit.run_dir, say=lines.append, on_step=lambda *arguments: steps.append(1))
-    assert again.run() == whole[1]
+    assert again.run().history == whole[1]
     assert_weights_equal(again.trainer.grader.get_weights(), fit.trainer.grader.get_weights())
     assert steps == [] and lines == []
     assert {
@@ -281,13 +281,13 @@ def test_sampling_and_augmentation_are_those_of_the_configuration(prepared, tmp_
     config = dataclasses.replace(
         CONFIG,
         epochs=1,
-        sampling=SamplingConfig(resample=False),
+        resample=False,
         augmentation=still,
         batch_size=24,
         learning_rate=0.0,
     )
     fit = make(config, prepared, tmp_path)
-    (row,) = fit.run()
+    (row,) = fit.run().history
     # Each photograph once, unchanged, at a learning rate of 0: the loss is that of the untrained network.
     scores = np.asarray(fit.trainer.grader(prepared.read(TRAINING)))[:, 0]
     np.testing.assert_allclose(row["loss"], np.mean((scores - prepared.grades[TRAINING]) ** 2), rtol=1e-3)
@@ -307,8 +307,7 @@ def test_start_from_another_network(whole, prepared, tmp_path):
     lines = []
     path = whole[0].run_dir / "last.keras"
     hooks = Hooks(say=lines.append)
-    strategy = tf.distribute.get_strategy()
-    fit = Fit(CONFIG, prepared, TRAINING, VALIDATION, tmp_path, strategy, path, hooks)
+    fit = Fit(FitTask(CONFIG, prepared, TRAINING, VALIDATION, tmp_path, init_from=path, hooks=hooks))
     assert lines == [f"17 layers taken over from {path}; initialised: none"]
     assert_weights_equal(
         network_of(fit.trainer.grader).get_weights(), network_of(whole[0].trainer.grader).get_weights()

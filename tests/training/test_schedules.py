@@ -31,4 +31,4 @@ def test_defaults_are_the_papers():
     assert (config.optimizer, config.loss, config.thresholds) == ("sgd", "mse", (0.5, 1.5, 2.5, 3.5))
     assert (config.sampling.resample, config.sampling.decay) == (True, 0.975)
     assert config.sampling.final_weights == (1, 2, 2, 2, 2)
-    assert config.augmentation.color_sigma == 0.5
+    assert config.augmentation_config.color_sigma == 0.5

@@ -17,7 +17,7 @@ from dr_keras.models.grader import build_grader, load_model, network_of
 from dr_keras.models.nets import net5
 from dr_keras.training import run_folder
 from dr_keras.training.config import TrainingConfig
-from dr_keras.training.fit import Hooks
+from dr_keras.training.protocol import Hooks
 from dr_keras.training.scoring import Scorer
 from dr_keras.training.stages import SplitPlan, divide, train_stages
 

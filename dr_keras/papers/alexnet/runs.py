@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 
-from dr_keras.data.sampling import SamplingConfig
 from dr_keras.evaluation import agreement, crossfit, judged, model_comparison, statistics
 from dr_keras.evaluation.bootstrap import bootstrap_interval
 from dr_keras.evaluation.thresholds import range_separation
@@ -53,7 +52,7 @@ class Recipe:
         return TrainingConfig(
             architecture="alexnet", trunk_weights=self.trunk_weights, freeze_through="pool5", head=head,
             hidden=256, image_size=256, epochs=self.epochs, optimizer="adam", learning_rate=0.0001, loss=loss,
-            l2=0.0, sampling=SamplingConfig(resample=False), seed=self.seed, precision=self.precision,
+            l2=0.0, resample=False, seed=self.seed, precision=self.precision,
         )  # fmt: skip
 
     def plan(self):

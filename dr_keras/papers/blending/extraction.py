@@ -19,8 +19,9 @@ from dr_keras.errors import InputError
 from dr_keras.models.grader import load_model, network_of, rules_of
 from dr_keras.papers.blending.features import check_same_run, write_index
 from dr_keras.training import run_folder
-from dr_keras.training.fit import BEST_LOSS, LAST, Interrupted
+from dr_keras.training.fit import BEST_LOSS, LAST
 from dr_keras.training.frozen.features import load_rows, save_rows, trunk_digest
+from dr_keras.training.protocol import Interrupted
 
 _SAVE_SECONDS = 60
 
@@ -59,7 +60,7 @@ class PooledExtraction:
         batch_size: photographs in a batch, under one augmentation at a time.
         seed: of the augmentations.
         progress: wraps the iteration over batches as `tqdm.tqdm` does, called with `total`; or None.
-        should_stop: called after every step; True keeps what is done and raises `fit.Interrupted`.
+        should_stop: called after every step; True keeps what is done and raises `protocol.Interrupted`.
 
     Raises:
         InputError: if the folder holds another run's features, or the photographs aren't the run's.

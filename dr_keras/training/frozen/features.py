@@ -1,7 +1,6 @@
-"""What a frozen trunk makes of each photograph, computed once and kept beside the prepared photographs.
+"""Features of a frozen backbone, computed once for each photograph and stored beside the prepared ones.
 
-A photograph's features are those of its orientations: flips and right-angle turns, which P1 names as the
-augmentation.
+A photograph has features for each of its orientations: flips and right-angle turns, P1's augmentation.
 """
 
 import contextlib
@@ -15,18 +14,18 @@ from dr_keras.data.pipeline import evaluation_batches
 from dr_keras.errors import InputError
 from dr_keras.files import atomic_path
 from dr_keras.models.grader import network_and_front
-from dr_keras.training.fit import Interrupted
+from dr_keras.training.protocol import Interrupted
 
 ORIENTATIONS = 8
-MIRRORED = (0, 4)  # of these, upright and its mirror image: what left and right eyes differ by
-_BATCH = 16  # photographs whose orientations go through the trunk at once
+MIRRORED = (0, 4)  # upright and its mirror image, as left and right eyes differ
+_BATCH = 16  # photographs whose orientations go through the backbone at once
 
 
 def trunk_of(network, layer):
-    """The part of a network up to a layer, which is frozen from then on.
+    """Returns the part of a network up to a layer, and freezes it.
 
     Raises:
-        InputError: if there is no such layer, or what follows doesn't run from it alone.
+        InputError: if there is no such layer, or it leaves nothing to train.
     """
     names = [each.name for each in network.layers]
     if layer not in names:
@@ -42,15 +41,15 @@ def trunk_of(network, layer):
 
 
 class FeatureCache:
-    """Features of a dataset's photographs by the frozen trunk that was last asked for.
+    """Features of a dataset's photographs; it holds those of the frozen backbone that was last asked for.
 
-    Where the folder of the prepared photographs can be written they are kept there, in `features-KEY.npy`,
-    for the next run with this trunk.
+    Where the folder of the prepared photographs can be written, they are also stored there as
+    `features-KEY.npy`, for the next run with this backbone.
 
     Args:
-        prepared: `PreparedDataset` of the trunk's image size.
+        prepared: `PreparedDataset` of the backbone's image size.
         progress: wraps the iteration over batches as `tqdm.tqdm` does, called with `total`; or None.
-        should_stop: called after every batch; True keeps what is done and raises `fit.Interrupted`.
+        should_stop: called after every batch; True keeps what is done and raises `protocol.Interrupted`.
     """
 
     def __init__(self, prepared, progress=None, should_stop=lambda: False):
@@ -60,13 +59,13 @@ class FeatureCache:
         self._key, self._features = None, None
 
     def of(self, grader, trunk, indices, orientations=range(ORIENTATIONS)):
-        """Computes what isn't there yet.
+        """Returns features, computing those that aren't known yet.
 
         Args:
-            grader: the trunk's, which brings window and standardisation.
-            trunk: of `trunk_of`.
-            indices: int array (n,) of photographs.
-            orientations: which of them, as `oriented` numbers them.
+            grader: the backbone's grader, for its window and standardisation.
+            trunk: model from `trunk_of`.
+            indices: int array (n,), positions of photographs.
+            orientations: which orientations, as `oriented` numbers them.
 
         Returns:
             float16 (n, orientations, ...): a photograph's features in each.
@@ -83,7 +82,7 @@ class FeatureCache:
             try:
                 self._compute(todo, _orientations_step(grader, trunk, orientations))
             finally:
-                with contextlib.suppress(OSError):  # read-only or full: they stay in memory
+                with contextlib.suppress(OSError):  # the disk is read-only or full: they stay in memory
                     save_rows(path, self._features)
         return self._features[indices]
 
@@ -97,20 +96,20 @@ class FeatureCache:
 
 
 def load_rows(path, shape, dtype=np.float16):
-    """A row for each photograph, NaN where nothing is known: from the file, or else all of them."""
+    """Reads an array with a row for each photograph; without the file, rows of NaN, which mean "unknown"."""
     if path.exists():
         return np.load(path)
     return np.full(shape, np.nan, dtype)
 
 
 def save_rows(path, features):
-    """Writes such an array, whole or not at all."""
+    """Writes the array that `load_rows` reads, whole or not at all."""
     with atomic_path(path) as temporary, open(temporary, "wb") as file:
         np.save(file, features)
 
 
 def trunk_digest(grader, trunk):
-    """Names what a trunk computes: hexadecimal, of its weights, its standardisation and its shapes."""
+    """Hexadecimal digest of what a backbone computes: of its weights, its standardisation and its shapes."""
     digest = hashlib.sha256(repr(grader.get_layer("standardize").get_config()).encode())
     for value in trunk.get_weights():
         digest.update(np.ascontiguousarray(value).data)

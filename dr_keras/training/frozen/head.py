@@ -1,6 +1,6 @@
-"""Training a head on a frozen trunk, whose features are computed once (P1 section 2.2): it takes seconds."""
+"""Training a head on a frozen backbone, whose features are computed once (P1 section 2.2)."""
 
-import warnings
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -11,21 +11,19 @@ from dr_keras.data.pipeline import steps_per_epoch
 from dr_keras.data.sampling import epoch_weights
 from dr_keras.errors import InputError
 from dr_keras.files import atomic_path
-from dr_keras.grades import score_to_grade
-from dr_keras.metrics import quadratic_weighted_kappa
 from dr_keras.models.alexnets import FEATURE_SCALE, PROBABILITIES
 from dr_keras.models.grader import load_model, network_of
 from dr_keras.training.build import build_model, build_optimizer
-from dr_keras.training.fit import HISTORY, Interrupted
-from dr_keras.training.frozen.features import ORIENTATIONS, trunk_of
-from dr_keras.training.history import is_best, write_history
+from dr_keras.training.config import CROSS_ENTROPY
+from dr_keras.training.frozen.features import ORIENTATIONS, FeatureCache, trunk_of
+from dr_keras.training.history import HISTORY, is_best, kappa_of_scores, write_history
+from dr_keras.training.protocol import FitResult, Interrupted
 from dr_keras.training.run_folder import MODEL
 from dr_keras.training.schedules import learning_rate
 from dr_keras.training.trainer import LOSSES
 from dr_keras.training.transfer import transfer_weights
 
-CROSS_ENTROPY = "cross_entropy"
-_MEAN_FEATURE = 0.005
+_MEAN_FEATURE = 0.005  # what `_set_scale` brings the mean absolute feature to
 
 
 def cross_entropy(grades, probabilities):
@@ -35,40 +33,41 @@ def cross_entropy(grades, probabilities):
 
 
 class HeadFit:
-    """Trains what follows the frozen layers of a network; used as `fit.Fit`, whose arguments it takes.
+    """Trains the layers behind a frozen backbone on its stored features; a `protocol.FitProtocol`.
 
-    `model.keras` is that of the least validation loss (P1 section 3.2).
+    `model.keras` is the epoch with the least validation loss (P1 section 3.2). Of the hooks it calls `say`
+    and `should_stop`. It takes seconds, so a stopped one starts over.
 
     Args:
-        config: `TrainingConfig` with `freeze_through`.
-        prepared: `PreparedDataset` of the configuration's image size.
-        training, validation: int arrays of photographs.
-        run_dir: folder of the run.
-        cache: `trunk_features.FeatureCache` of `prepared`.
-        init_from: path of a saved grader whose fitting layers are taken over, or None.
-        hooks: `fit.Hooks`, of which `say` and `should_stop` count.
+        task: `FitTask` whose configuration has `freeze_through`.
+
+    Raises:
+        InputError: if there is no such layer, or what follows it doesn't run from it alone.
     """
 
-    def __init__(self, config, prepared, training, validation, run_dir, cache, init_from, hooks):
-        self.config, self.run_dir, self.hooks = config, run_dir, hooks
-        self.grader = build_model(config, prepared, training)
+    def __init__(self, task):
+        config = task.config
+        self.config, self.run_dir, self.hooks = config, Path(task.run_dir), task.hooks
+        self.grader = build_model(config, task.prepared, task.training)
         network = network_of(self.grader)
-        if init_from is not None:
-            taken, _ = transfer_weights(network_of(load_model(init_from)), network)
-            hooks.say(f"{len(taken)} layers taken over from {init_from}")
+        if task.init_from is not None:
+            taken, _ = transfer_weights(network_of(load_model(task.init_from)), network)
+            self.hooks.say(f"{len(taken)} layers taken over from {task.init_from}")
         trunk = trunk_of(network, config.freeze_through)
         self._head = _head_of(network, config)
         self._loss = cross_entropy if config.loss == CROSS_ENTROPY else _on_scores(LOSSES[config.loss])
         self._optimizer = build_optimizer(config)
         self._optimizer.build(self._head.trainable_variables)
-        self._grades = prepared.grades[training], prepared.grades[validation]
-        self._features = cache.of(self.grader, trunk, training)
+        self._grades = task.prepared.grades[task.training], task.prepared.grades[task.validation]
+        cache = task.features or FeatureCache(task.prepared)
+        self._features = cache.of(self.grader, trunk, task.training)
         _set_scale(network, self._features)
-        self._validation_features = tf.constant(cache.of(self.grader, trunk, validation)[:, 0], tf.float32)
+        validation = cache.of(self.grader, trunk, task.validation)
+        self._validation_features = tf.constant(validation[:, 0], tf.float32)
         self._step = tf.function(self._train_step, reduce_retracing=True)
 
     def run(self):
-        """Trains all epochs, keeps the best. Returns the history: a list of dicts, one per epoch."""
+        """Trains all epochs and keeps the best. Returns a `FitResult`."""
         history, best = [], None
         for epoch in range(self.config.epochs):
             row = {"epoch": epoch, **self._run_epoch(epoch), **self._validate()}
@@ -83,7 +82,7 @@ class HeadFit:
             self.grader.save(temporary)
         loss = history[best[0]]["val_loss"]
         self.hooks.say(f"{self.run_dir}: least validation loss {loss:.4f} in epoch {best[0] + 1}")
-        return history
+        return FitResult(history)
 
     def _run_epoch(self, epoch):
         rate = learning_rate(self.config, epoch)
@@ -95,8 +94,8 @@ class HeadFit:
         for chosen in np.split(order, steps):
             turns = rng.integers(ORIENTATIONS, size=len(chosen))
             features = tf.constant(self._features[chosen, turns], tf.float32)
-            losses.append(float(self._step(features, tf.constant(grades[chosen], tf.float32))))
-        return {"learning_rate": rate, "loss": float(np.mean(losses))}
+            losses.append(self._step(features, tf.constant(grades[chosen], tf.float32)))
+        return {"learning_rate": rate, "loss": float(np.mean([float(loss) for loss in losses]))}
 
     def _train_step(self, features, grades):
         with tf.GradientTape() as tape:
@@ -108,24 +107,20 @@ class HeadFit:
         return errors
 
     def _outputs(self, features, training=False):
-        """What the loss is taken of, first, and the scores, last: one tensor or two."""
+        """A list: the first tensor is what the loss is computed from, the last one the scores."""
         return keras.tree.flatten(self._head(features, training=training))
 
     def _validate(self):
         outputs, grades = self._outputs(self._validation_features), self._grades[1]
         loss = ops.mean(self._loss(ops.convert_to_tensor(grades, "float32"), outputs[0]))
         scores = ops.convert_to_numpy(outputs[-1])[:, 0]
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", RuntimeWarning)  # a single class: the history says NaN
-            kappa = quadratic_weighted_kappa(grades, score_to_grade(scores, self.config.thresholds))
+        kappa = kappa_of_scores(grades, scores, self.config.thresholds)
         return {"val_loss": float(loss), "val_quadratic_weighted_kappa": kappa}
 
 
 def _head_of(network, config):
-    """The rest of a network: features to what the loss is taken of, and to scores."""
+    """The layers behind the frozen ones: from features to what the loss is computed from and to scores."""
     names = [layer.name for layer in network.layers]
-    if (config.loss == CROSS_ENTROPY) != (PROBABILITIES in names):
-        raise InputError(f"--loss={config.loss}: --head=classification has cross_entropy, and it alone")
     outputs = [network.get_layer(PROBABILITIES).output] if PROBABILITIES in names else []
     try:
         return keras.Model(network.get_layer(config.freeze_through).output, [*outputs, network.output])
@@ -136,11 +131,10 @@ def _head_of(network, config):
 
 
 def _set_scale(network, features):
-    """Brings what a trunk gives to the size that the head's initial weights and Adam's steps are made for.
+    """Scales the backbone's features to the size that the head's initial weights and Adam's steps suit.
 
-    Adam moves a unit with `n` inputs by the rate times `n` times their mean, and the score by the sum over
-    such units: with AlexNet's 9,216 inputs of 0.1 the first steps already take the sigmoid to its end, where
-    it stays.
+    A step of Adam moves a unit of `n` inputs by the learning rate times `n` times their mean. With AlexNet's
+    9,216 inputs of 0.1 the first steps would already saturate the sigmoid for good.
     """
     if FEATURE_SCALE in [layer.name for layer in network.layers]:
         mean = np.abs(features[:, 0]).mean(dtype="float64")
@@ -152,7 +146,7 @@ def _on_scores(loss):
 
 
 def _order(grades, count, epoch, sampling, rng):
-    """Positions of an epoch's samples, as `data.pipeline` draws them."""
+    """Positions of an epoch's samples, drawn as in `data.pipeline`."""
     if not sampling.resample:
         return np.resize(rng.permutation(len(grades)), count)
     weights = epoch_weights(grades, epoch, sampling)[grades]

@@ -1,4 +1,4 @@
-"""`TF_CONFIG`: which processes train together, and which of them this one is."""
+"""Reads `TF_CONFIG`: which processes train together, and which of them this one is."""
 
 import dataclasses
 import json
@@ -8,7 +8,7 @@ from dr_keras.errors import InputError
 
 VARIABLE = "TF_CONFIG"
 EXAMPLE = '{"cluster": {"worker": ["host0:2222", "host1:2222"]}, "task": {"type": "worker", "index": 0}}'
-_JOBS = ("chief", "worker")  # in this order; without a chief, worker 0 is it
+_JOBS = ("chief", "worker")  # in this order; without a chief, worker 0 acts as one
 _ADDRESS = re.compile(r"\S+:\d{1,5}")
 
 

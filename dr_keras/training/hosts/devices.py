@@ -1,4 +1,4 @@
-"""Devices, strategies and precision: what this machine offers."""
+"""What this machine computes on and how: devices, strategies, precision, determinism, feeding."""
 
 import contextlib
 import os
@@ -10,17 +10,15 @@ import tensorflow as tf
 from dr_keras.errors import InputError
 from dr_keras.training.hosts.cluster import VARIABLE, read_cluster
 
-STRATEGIES = ("auto", "default", "mirrored", "multi_worker")
-PRECISIONS = ("auto", "float32", "mixed_bfloat16")
-_BFLOAT16_FLAGS = {"avx512_bf16", "amx_bf16"}  # of /proc/cpuinfo: CPUs that multiply bfloat16 natively
-_FIRST_BFLOAT16_GPU = (8, 0)  # CUDA compute capability: Ampere
+_BFLOAT16_FLAGS = {"avx512_bf16", "amx_bf16"}  # in /proc/cpuinfo: the CPU multiplies bfloat16 natively
+_FIRST_BFLOAT16_GPU = (8, 0)  # CUDA compute capability of Ampere
 
 
 def choose_strategy(name):
     """Returns the `tf.distribute.Strategy`: "auto" is mirrored if there is more than one GPU.
 
     Args:
-        name: one of `STRATEGIES`. "mirrored" takes all GPUs, or else all logical CPU devices;
+        name: one of `config.STRATEGIES`. "mirrored" takes all GPUs, or else all logical CPU devices;
             "multi_worker" those of all processes that `TF_CONFIG` names, and waits for them. It has to
             be the first thing that TensorFlow is asked for.
 
@@ -38,12 +36,39 @@ def choose_strategy(name):
 
 def _multi_worker():
     cluster = read_cluster(os.environ)
-    tf.get_logger().setLevel("WARNING")  # the strategy tells of every collective operation
+    tf.get_logger().setLevel("WARNING")  # the strategy logs every collective operation
     try:
         return tf.distribute.MultiWorkerMirroredStrategy()
     except tf.errors.OpError as error:
         address, reason = cluster.addresses[cluster.index], " ".join(str(error.message).split())
         raise InputError(f"{VARIABLE}: worker {cluster.index} can't join from {address} ({reason})") from None
+
+
+def set_numerics(deterministic=False):
+    """Says how this process computes, before it builds anything.
+
+    By default GPUs may add in any order and multiply float32 as TF32 (10 bits of mantissa), which is faster.
+    Deterministic, the same operations on the same GPU give the same bits, and float32 is float32; a random
+    operation without a seed is then an error. There is no way back within the process. CPUs have no TF32, and
+    results that repeat in any case.
+    """
+    tf.config.experimental.enable_tensor_float_32_execution(not deterministic)
+    if deterministic:
+        tf.config.experimental.enable_op_determinism()
+
+
+def device_iterator(strategy, batches):
+    """Iterates over batches that are already on their devices when they are asked for.
+
+    Args:
+        strategy: `tf.distribute.Strategy`.
+        batches: called with a `tf.distribute.InputContext`; returns the `tf.data.Dataset` of its batches.
+    """
+    dataset = strategy.distribute_datasets_from_function(batches)
+    gpus = tf.config.list_logical_devices("GPU")
+    if gpus and isinstance(dataset, tf.data.Dataset):  # a strategy of several devices copies ahead by itself
+        dataset = dataset.apply(tf.data.experimental.prefetch_to_device(gpus[0].name))
+    return iter(dataset)
 
 
 def choose_precision(name):

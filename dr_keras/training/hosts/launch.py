@@ -1,4 +1,4 @@
-"""Several processes on one machine that train together, to try out what runs on several hosts."""
+"""Starts several processes on one machine that train together, to try out a training on several hosts."""
 
 import contextlib
 import os
@@ -20,8 +20,8 @@ _GRACE = 30  # seconds from the request to end to the kill
 def run_workers(command, number):
     """Runs a command in several processes, each with its `TF_CONFIG` on free loopback ports.
 
-    Each has its own part of the cores: otherwise all would start a thread for every core, and wait for one
-    another.
+    Each gets its own share of the cores; otherwise each would start a thread for every core, and they would
+    wait for one another.
 
     What they print is passed on line by line, with the process' number before it. The first that fails
     ends the others; Ctrl-C and SIGTERM are passed on to all.
@@ -83,7 +83,7 @@ def share_cores(number):
 
 
 def _start(command, cluster, cores):
-    """A process in a session of its own, so that Ctrl-C on the terminal reaches it through us, once."""
+    """Starts a process in its own session, so that Ctrl-C on the terminal reaches it once, through us."""
     environment = os.environ | {VARIABLE: cluster.tf_config(), "PYTHONUNBUFFERED": "1"}
     with on_cores(cores):
         return subprocess.Popen(
@@ -94,7 +94,7 @@ def _start(command, cluster, cores):
 
 @contextlib.contextmanager
 def on_cores(cores):
-    """What is started in the block stays on these cores."""
+    """Processes that are started in the block run on these cores only."""
     before = os.sched_getaffinity(0)
     os.sched_setaffinity(0, cores)
     try:
@@ -141,7 +141,7 @@ def _end(processes):
 
 
 def _kill(processes):
-    """Ends what still runs, with the processes that it started itself."""
+    """Kills the processes that still run, with their own children."""
     for process in processes:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)

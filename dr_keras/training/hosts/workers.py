@@ -1,12 +1,13 @@
-"""What the processes that train together tell one another; one process alone talks to nobody.
+"""Exchanges between processes that train together; a process alone exchanges nothing.
 
-Everything here is called by all of them, in the same order.
+All processes must call these functions, in the same order.
 """
 
 import contextlib
 import functools
 import hashlib
 import re
+import time
 
 import numpy as np
 import tensorflow as tf
@@ -50,7 +51,7 @@ def total(strategy, array):
     number = place(strategy)[1]
     if number == 1:
         return array
-    replicas = strategy.num_replicas_in_sync // number  # of this process: the first speaks for it
+    replicas = strategy.num_replicas_in_sync // number  # of this process; the first one alone contributes
     values = strategy.experimental_distribute_values_from_function(
         lambda context: tf.constant(array * (context.replica_id_in_sync_group % replicas == 0))
     )
@@ -68,8 +69,47 @@ def _adder(strategy):
     return tf.function(lambda values: strategy.run(add, (values,)), reduce_retracing=True)
 
 
+class SharedStop:
+    """Whether any of the processes was asked to stop; all of them learn it after the same step.
+
+    One process alone just asks. Several would have to wait for one another, and for their devices, to find
+    out; they do so about once in `seconds`, and at an epoch's last step. Each measures its own time, but the
+    number of steps to the next time follows from the sum over all, and is therefore the same.
+
+    Args:
+        strategy: `tf.distribute.Strategy`.
+        should_stop: called without arguments after every step.
+        seconds: between two exchanges; 0: after every step.
+    """
+
+    def __init__(self, strategy, should_stop, seconds=1.0):
+        self._strategy, self._should_stop, self._seconds = strategy, should_stop, seconds
+        self._asked, self._steps, self._interval = False, 0, 1
+        self._start = time.monotonic()
+
+    def __call__(self, last_step):
+        """Counts a step; `last_step`: whether it ends an epoch. Returns whether to stop now."""
+        self._asked = self._asked or bool(self._should_stop())
+        number = place(self._strategy)[1]
+        if number == 1:
+            return self._asked
+        self._steps += 1
+        if self._steps < self._interval and not last_step:
+            return False
+        took = time.monotonic() - self._start
+        asked, took = total(self._strategy, np.array([float(self._asked), took]))
+        self._interval = steps_between(self._steps, took / number, self._seconds)
+        self._steps, self._start = 0, time.monotonic()
+        return asked > 0
+
+
+def steps_between(steps, took, seconds, most=100):
+    """Steps that last about so many seconds, if `steps` took `took` seconds: from 1 to `most`."""
+    return int(min(max(steps * seconds / max(took, 1e-6), 1), most))
+
+
 def from_chief(strategy, data=b""):
-    """The chief's bytes, on every process. Nobody goes on before all have come here."""
+    """Returns the chief's bytes, on every process; no process goes on before all have called it."""
     index, number = place(strategy)
     if number == 1:
         return data
@@ -91,7 +131,7 @@ def chief_first(strategy, function):
 
 
 def share(strategy, count):
-    """slice of `count` things that is this process' part."""
+    """Returns the slice of `count` items that is this process' part."""
     index, number = place(strategy)
     return slice(count * index // number, count * (index + 1) // number)
 

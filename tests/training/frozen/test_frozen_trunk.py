@@ -8,23 +8,22 @@ import tensorflow as tf
 from prepared_folders import noise_images, write_prepared
 
 from dr_keras.data.audit import audit_prepared
-from dr_keras.data.sampling import SamplingConfig
 from dr_keras.errors import InputError
 from dr_keras.models.grader import build_grader, load_model, network_of
 from dr_keras.models.nets import net5
 from dr_keras.training import run_folder
 from dr_keras.training.config import TrainingConfig
-from dr_keras.training.fit import Hooks, Interrupted
 from dr_keras.training.frozen import features
 from dr_keras.training.frozen.features import FeatureCache, trunk_of
 from dr_keras.training.frozen.head import HeadFit, cross_entropy
+from dr_keras.training.protocol import FitTask, Hooks, Interrupted
 from dr_keras.training.scoring import Scorer
 from dr_keras.training.stages import SplitPlan, divide, train_stages
 from dr_keras.training.trainer import LOSSES
 
 CONFIG = TrainingConfig(
     image_size=128, width=0.1, epochs=5, batch_size=8, optimizer="adam", learning_rate=0.01, l2=0.0,
-    freeze_through="conv11", loss="euclidean", sampling=SamplingConfig(resample=False),
+    freeze_through="conv11", loss="euclidean", resample=False,
 )  # fmt: skip
 GRADES = [0, 1, 2, 3, 4] * 8
 
@@ -37,9 +36,9 @@ def prepared(tmp_path_factory):
 def fit(prepared, folder, cache=None, **changes):
     folder.mkdir(parents=True, exist_ok=True)
     config = dataclasses.replace(CONFIG, **changes)
-    cache = cache or FeatureCache(prepared)
     quiet = Hooks(say=lambda line: None)
-    return HeadFit(config, prepared, np.arange(30), np.arange(30, 40), folder, cache, None, quiet)
+    parts = np.arange(30), np.arange(30, 40)
+    return HeadFit(FitTask(config, prepared, *parts, folder, hooks=quiet, features=cache))
 
 
 def test_losses_by_hand():
@@ -103,7 +102,7 @@ def test_only_the_head_changes_and_the_model_is_whole(prepared, tmp_path):
     running = fit(prepared, tmp_path)
     network = network_of(running.grader)
     before = {layer.name: layer.get_weights() for layer in network.layers}
-    history = running.run()
+    history = running.run().history
     for name, values in before.items():
         same = all(np.array_equal(a, b) for a, b in zip(values, network.get_layer(name).get_weights()))
         assert same == (name != "score"), name
@@ -122,7 +121,7 @@ def test_only_the_head_changes_and_the_model_is_whole(prepared, tmp_path):
 def test_same_seed_same_weights(prepared, tmp_path):
     cache = FeatureCache(prepared)
     runs = [fit(prepared, tmp_path / str(n), cache, seed=seed) for n, seed in enumerate((1, 1, 2))]
-    first, same, other = ([row["loss"] for row in run.run()] for run in runs)
+    first, same, other = ([row["loss"] for row in run.run().history] for run in runs)
     assert first == same and first != other
 
 
@@ -130,7 +129,7 @@ def test_wrong_layers_and_losses(prepared, tmp_path):
     for changes, message in [
         ({"freeze_through": "pool9"}, "--freeze_through=pool9: net5 has no such layer"),
         ({"freeze_through": "score"}, "--freeze_through=score: leaves nothing of net5 to train"),
-        ({"loss": "cross_entropy"}, "--loss=cross_entropy: --head=classification has cross_entropy"),
+        ({"loss": "cross_entropy"}, "--loss=cross_entropy: --head=classification needs --loss"),
     ]:
         with pytest.raises(InputError, match=message):
             fit(prepared, tmp_path, **changes)

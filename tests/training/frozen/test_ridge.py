@@ -12,9 +12,9 @@ from dr_keras.errors import InputError
 from dr_keras.models.grader import load_model, network_of
 from dr_keras.training import run_folder
 from dr_keras.training.config import TrainingConfig
-from dr_keras.training.fit import Hooks
 from dr_keras.training.frozen.features import MIRRORED, FeatureCache, trunk_of
 from dr_keras.training.frozen.ridge import PENALTIES, RidgeFit
+from dr_keras.training.protocol import FitTask, Hooks
 from dr_keras.training.scoring import Scorer
 from dr_keras.training.stages import SplitPlan, train_stages
 
@@ -30,7 +30,9 @@ def prepared(tmp_path_factory):
 
 def test_score_is_ridge_regression_of_pooled_features(prepared, tmp_path):
     training = np.arange(30)
-    loo = RidgeFit(CONFIG, prepared, training, tmp_path, FeatureCache(prepared), QUIET).run()
+    result = RidgeFit(FitTask(CONFIG, prepared, training, np.arange(0), tmp_path, hooks=QUIET)).run()
+    loo = result.left_one_out
+    assert result.history == []
     grader = load_model(tmp_path / run_folder.MODEL)
     trunk = trunk_of(network_of(grader), "gap")
     features = FeatureCache(prepared).of(grader, trunk, np.arange(40), MIRRORED).astype("float64")
@@ -60,7 +62,7 @@ def test_score_is_ridge_regression_of_pooled_features(prepared, tmp_path):
 def test_only_a_linear_unit_behind_the_frozen_layer_can_be_solved_for(prepared, tmp_path):
     config = dataclasses.replace(CONFIG, freeze_through="conv11")
     with pytest.raises(InputError, match="--freeze_through=conv11: --optimizer=ridge needs the layer"):
-        RidgeFit(config, prepared, np.arange(30), tmp_path, FeatureCache(prepared), QUIET)
+        RidgeFit(FitTask(config, prepared, np.arange(30), np.arange(0), tmp_path, hooks=QUIET))
 
 
 @pytest.mark.parametrize("folds", [0, 4])

@@ -34,7 +34,7 @@ def start(arguments, number=2):
             "CUDA_VISIBLE_DEVICES": "-1",
             "TF_CONFIG": Cluster(addresses, index).tf_config(),
         }
-        environment["PYTHONPATH"] = str(Path(__file__).parents[2])
+        environment["PYTHONPATH"] = str(Path(__file__).parents[3])
         with launch.on_cores(cores):
             process = subprocess.Popen(
                 arguments, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
@@ -97,6 +97,12 @@ def test_mistakes_are_named_on_both(found):
     assert {one["odd batch"] for one in found} == {"--batch_size=7: expected a multiple of the 2 devices"}
     expected = "TF_CONFIG: worker 1 has other flags than worker 0; expected the same on all"
     assert {one["other flags"] for one in found} == {expected}
+
+
+def test_all_learn_of_a_stop_after_the_same_step(found):
+    """The second is asked at step 5; where exchanges are rare, step 20, which ends the epoch, has one."""
+    assert [one["stops at once"] for one in found] == [5, 5]
+    assert [one["stops with the epoch"] for one in found] == [20, 20]
 
 
 def test_all_stop_after_the_same_step(found):

@@ -13,7 +13,8 @@ import pytest
 def result(request, tmp_path_factory):
     script = Path(__file__).with_name("two_replicas.py")
     folder = tmp_path_factory.mktemp("replicas")
-    environment = os.environ | {"PYTHONPATH": str(script.parents[2]), "CUDA_VISIBLE_DEVICES": "-1"}
+    paths = os.pathsep.join(map(str, (script.parents[2], script.parents[3])))
+    environment = os.environ | {"PYTHONPATH": paths, "CUDA_VISIBLE_DEVICES": "-1"}
     run = subprocess.run(
         [sys.executable, str(script), str(folder), request.param],
         env=environment,

@@ -18,8 +18,9 @@ from prepared_folders import noise_images, write_prepared
 from dr_keras.errors import InputError
 from dr_keras.models.grader import load_model
 from dr_keras.training.config import TrainingConfig
-from dr_keras.training.fit import Fit, Hooks, Interrupted
+from dr_keras.training.fit import Fit
 from dr_keras.training.hosts import devices
+from dr_keras.training.protocol import FitTask, Hooks, Interrupted
 
 # Two epochs of three steps.
 SGD = TrainingConfig(
@@ -39,14 +40,15 @@ def main(folder, config):
 
     def fit(strategy, name, **hooks):
         hooks = Hooks(say=lambda line: None, **hooks)
-        return Fit(config, prepared, np.arange(24), np.arange(24, 32), folder / name, strategy, None, hooks)
+        parts = np.arange(24), np.arange(24, 32)
+        return Fit(FitTask(config, prepared, *parts, folder / name, strategy, hooks=hooks))
 
     steps = iter(range(1, 99))
     with contextlib.suppress(Interrupted):
         fit(two, "two", should_stop=lambda: next(steps) == 4).run()
     single, double = fit(one, "one"), fit(two, "two")
     start, double_start = weights_of(single), [double.progress["epoch"], double.progress["step"]]
-    histories = single.run(), double.run()
+    histories = single.run().history, double.run().history
     saved = load_model(double.run_dir / "last.keras").get_weights()
     result = {
         "replicas": [one.num_replicas_in_sync, two.num_replicas_in_sync],

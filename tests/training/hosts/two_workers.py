@@ -14,8 +14,8 @@ from dr_keras.data.shards import PreparedDataset
 from dr_keras.errors import InputError
 from dr_keras.training import stages
 from dr_keras.training.config import TrainingConfig
-from dr_keras.training.fit import Hooks, Interrupted
 from dr_keras.training.hosts import devices, workers
+from dr_keras.training.protocol import Hooks, Interrupted
 
 # Two epochs of three steps, whose gradients are clipped; seven photographs to validate, an odd number, with
 # cuts between what they score after the first.
@@ -53,10 +53,16 @@ def main(folder):
             check()
         except InputError as error:
             result[name] = str(error)
+    for name, seconds in {"stops at once": 0.0, "stops with the epoch": 1e9}.items():
+        asked = iter(range(1, 99))
+        stop = workers.SharedStop(strategy, lambda: next(asked) == 5 and index == 1, seconds)
+        result[name] = next(step for step in range(1, 99) if stop(last_step=step == 20))
     run_dir = folder / f"run-{index}"  # of the second nothing may be written
     steps = iter(range(1, 99))
     try:  # only the second process is asked to stop, in the second epoch
-        train(prepared, run_dir, strategy, should_stop=lambda: next(steps) == 4 and index == 1)
+        train(
+            prepared, run_dir, strategy, should_stop=lambda: next(steps) == 4 and index == 1, stop_seconds=0.0
+        )
     except Interrupted:
         result["stopped after"] = next(steps) - 1
     if index == 0:
