@@ -74,6 +74,10 @@ def make_application(predictor, metrics, token=None, host="127.0.0.1", save_dir=
 def _add_rest(app, predictor):
     servable = predictor.servable
 
+    @app.get("/v1/models")
+    async def tell_models():
+        return JSONResponse(status.models(servable))
+
     @app.get("/v1/{path:path}")
     async def tell_status(request: Request, path: str):
         match = _STATUS.fullmatch(path)

@@ -18,6 +18,7 @@ from PIL import Image
 from running_server import serving
 
 from dr_keras.grades import GRADE_NAMES
+from dr_keras.inference.graded import write_grades
 from dr_keras.serving.client import GrpcClient, RestClient, score_files
 
 # Many more: HOSTILE_PHOTOGRAPHS=2000 pytest --numprocesses=0 tests/serving/test_served_grading.py -k hostile
@@ -180,7 +181,7 @@ def check_table(path, folder, graded):
 def test_client_writes_the_table_of_predict(server, tiny, folder, graded, tmp_path):
     paths = [str(folder / f"{number}.jpg") for number in [*range(5), "cut"]]
     results = score_files(RestClient(server.page, tiny.name), paths)
-    assert graded.write_grades(tmp_path / "grades.csv", results) == 1
+    assert write_grades(tmp_path / "grades.csv", results) == 1
     check_table(tmp_path / "grades.csv", folder, graded)
 
 
@@ -200,7 +201,7 @@ def test_grpc_gives_the_same(tiny, folder, photographs, graded, tmp_path):
     with serving(tiny, grpc_port=0, token=token) as server:
         paths = [str(folder / f"{number}.jpg") for number in [*range(5), "cut"]]
         results = score_files(GrpcClient(server.grpc, tiny.name, token), paths)
-        assert graded.write_grades(tmp_path / "grades.csv", results) == 1
+        assert write_grades(tmp_path / "grades.csv", results) == 1
         check_table(tmp_path / "grades.csv", folder, graded)
 
         def call(method, request, key=token):
