@@ -11,9 +11,10 @@ _TEMPORARY = ".part-"
 
 
 @contextlib.contextmanager
-def atomic_path(path):
+def atomic_path(path, mode=0o644):
     """Yields a temporary path beside `path` that replaces it when the block ends without error.
 
+    The file gets the permissions `mode`; until then only its owner can read it.
     The temporary name keeps the suffix of `path`, since some writers choose their format by it.
     If the block raises (a full disk, say), the temporary file goes and `path` is left as it was; an
     `OSError` names `path`.
@@ -28,7 +29,7 @@ def atomic_path(path):
         yield Path(temporary)
         with open(temporary, "rb") as file:
             os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
+        os.chmod(temporary, mode)
         os.replace(temporary, path)
     except BaseException as error:
         if isinstance(error, OSError) and error.filename in (None, temporary):

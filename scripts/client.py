@@ -2,10 +2,10 @@
 
   python scripts/client.py --server=http://127.0.0.1:8501 --output=grades.csv IMAGE_OR_FOLDER ...
 
-With --server=HOST:PORT, without http://, it speaks gRPC, which needs the package tensorflow-serving-api. While
-the server is busy or can't be reached, a photograph is sent again after ever longer waits. One that the server
-fails on has the reason in its row. Rows that are done are written even if the server is lost or Ctrl-C ends
-the run. The exit status is 0, or 2 if nothing could be graded or the server was lost.
+With --server=HOST:PORT, without http://, it speaks gRPC, which needs the package tensorflow-serving-api.
+While the server is busy or can't be reached, a photograph is sent again after ever longer waits. One that the
+server fails on has the reason in its row. Rows that are done are written even if the server is lost or Ctrl-C
+ends the run. The exit status is 0, or 2 if nothing could be graded or the server was lost.
 Research use only: no output may guide the care of a patient.
 """
 

@@ -240,8 +240,9 @@ def score_files(client, paths, tries=8):
     except (InputError, KeyboardInterrupt):
         stopped.set()
         pool.shutdown(cancel_futures=True)
-        done = [(path, future) for path, future in waiting if not future.cancelled() and not future.exception()]
-        yield from (_graded(path, future.result()) for path, future in done)
+        for path, future in waiting:
+            if not future.cancelled() and not future.exception():
+                yield _graded(path, future.result())
         raise
     finally:
         stopped.set()

@@ -7,6 +7,7 @@ import io
 import json
 import os
 import resource
+import stat
 from pathlib import Path
 
 import cv2
@@ -17,6 +18,7 @@ from html_pages import Page
 from PIL import Image
 from running_server import serving
 
+from dr_keras.errors import InputError
 from dr_keras.grades import GRADE_NAMES
 from dr_keras.inference.graded import write_grades
 from dr_keras.serving.client import GrpcClient, RestClient, score_files
@@ -151,11 +153,51 @@ def test_report_is_one_page(server, photographs, graded):
 
 
 def test_nothing_is_kept_unless_asked(tiny, server, photographs, tmp_path):
-    with serving(tiny, save_dir=tmp_path / "kept") as keeping:
-        answer = keeping.post("/grade", photographs[1])[1]
+    before = os.umask(0)
+    try:
+        with serving(tiny, save_dir=tmp_path / "kept") as keeping:
+            answer = keeping.post("/grade", photographs[1])[1]
+    finally:
+        os.umask(before)
     image, result = sorted((tmp_path / "kept").iterdir(), key=lambda path: path.suffix)
     assert image.suffix == ".jpg" and image.read_bytes() == photographs[1] and image.stem == result.stem
     assert json.loads(result.read_text()) == answer
+    modes = [stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "kept", image, result)]
+    assert modes == [0o700, 0o600, 0o600]
+
+
+def test_folder_that_others_may_enter_is_refused(tiny, tmp_path):
+    for mode in (0o750, 0o701):
+        tmp_path.chmod(mode)
+        with pytest.raises(InputError, match=f"others may enter it .mode {mode:04o}."):
+            with serving(tiny, save_dir=tmp_path):
+                pass
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="can't be made .Not a directory"):
+        with serving(tiny, save_dir=tmp_path / "file"):
+            pass
+
+
+def test_full_or_missing_folder_takes_no_answer(tiny, photographs, tmp_path):
+    expected, folder = len(photographs[1]), tmp_path / "kept"
+    with serving(tiny, save_dir=folder) as keeping:
+        # Room for no photograph; then for the photograph, but not for its result, which holds the overlay.
+        for room in (1000, expected):
+            before = resource.getrlimit(resource.RLIMIT_FSIZE)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (room, before[1]))
+            try:
+                status, answer = keeping.post("/grade", photographs[1])
+            finally:
+                resource.setrlimit(resource.RLIMIT_FSIZE, before)
+            assert status == 200 and answer["gradable"] and answer["not_saved"] == "File too large"
+            assert list(folder.iterdir()) == []
+        folder.rmdir()
+        folder.write_text("")
+        status, answer = keeping.post("/grade", photographs[1])
+        assert status == 200 and answer["gradable"] and answer["not_saved"]
+        folder.unlink()
+        assert "not_saved" not in keeping.post("/grade", photographs[1])[1]
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o700 and len(list(folder.iterdir())) == 2
 
 
 @pytest.fixture(scope="module")

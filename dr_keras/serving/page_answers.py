@@ -2,13 +2,10 @@
 
 import base64
 import datetime
-import secrets
-from pathlib import Path
 
 import cv2
 import numpy as np
 
-from dr_keras import files
 from dr_keras.report import page
 from dr_keras.serving.forms import DEFAULT_SIGNATURE
 from dr_keras.serving.refusal import Refused
@@ -73,16 +70,6 @@ def _one(data):
     array = np.empty(1, object)
     array[0] = data
     return array
-
-
-def keep(folder, data, result):
-    """Writes a photograph and its result into a folder, under a name made of the time and chance."""
-    time = datetime.datetime.now(datetime.timezone.utc).strftime("%Y%m%dT%H%M%SZ")
-    name = f"{time}-{secrets.token_hex(4)}"
-    suffix = ".png" if data.startswith(b"\x89PNG") else ".jpg"
-    with files.atomic_path(Path(folder) / f"{name}{suffix}") as temporary:
-        temporary.write_bytes(data)
-    files.write_json(Path(folder) / f"{name}.json", result)
 
 
 def report(servable, data, result):
