@@ -5,6 +5,7 @@ import html
 import json
 import re
 import string
+import urllib.parse
 from importlib import resources
 
 from fastapi import FastAPI, Request
@@ -137,7 +138,8 @@ def _add_page(app, predictor, token, save_dir):
             return Response(text, headers=headers, media_type=kind)
 
     add_file("/", index, "text/html")
-    add_file("/page.css", _file("page.css"), "text/css")
+    style = string.Template(_file("page.css")).substitute(scale_colors=page_answers.scale_colors())
+    add_file("/page.css", style, "text/css")
     add_file("/page.js", _file("page.js"), "text/javascript")
 
     @app.post("/grade")
@@ -158,7 +160,8 @@ def _add_page(app, predictor, token, save_dir):
     async def report(request: Request):
         data = await read_body(request, predictor.limits)
         result = await page_answers.grade(predictor, data)
-        text = await asyncio.to_thread(page_answers.report, servable, data, result)
+        name = urllib.parse.unquote(request.headers.get("file-name", ""))
+        text = await asyncio.to_thread(page_answers.report, servable, data, result, name)
         return Response(text, media_type="text/html")
 
 

@@ -6,8 +6,10 @@ import csv
 import io
 import json
 import os
+import re
 import resource
 import stat
+import urllib.parse
 from pathlib import Path
 
 import cv2
@@ -150,6 +152,26 @@ def test_report_is_one_page(server, photographs, graded):
     drawn = cv2.imdecode(np.frombuffer(photographs[3], np.uint8), cv2.IMREAD_COLOR)[..., ::-1]
     assert [picture.shape for picture in pictures.values()] == [drawn.shape] * 2
     assert np.abs(pictures["The photograph"].astype(int) - drawn).mean() < 3
+
+
+def test_report_says_what_was_graded_by_what(server, tiny, photographs):
+    name = "Jos\u00e9 <b>left</b>.jpg"
+    headers = {"File-Name": urllib.parse.quote(name)}
+    page = Page(server.ask("POST", "/report", photographs[3], headers)[2].decode())
+    assert name in page.words and "b" not in [tag for tag, _ in page.tags]
+    assert page.words.count(tiny.metadata["sha256"]) == 1 and "128 pixels a side" in page.words
+    assert "regression activation map, occlusion test" in page.words
+    assert not {"True", "False", "None"} & set(page.words.split())
+    assert "four grades" not in page.words and "\N{MINUS SIGN}12 0 +12 grade units" in page.words
+
+
+def test_scale_has_the_colours_of_the_maps():
+    from dr_keras.explain import overlay
+    from dr_keras.serving.page_answers import scale_colors
+
+    bar = overlay.color_bar(1000)[35:986, 2]  # from the highest value to the lowest, below its title
+    shown = np.array([list(map(int, color)) for color in re.findall(r"(\d+), (\d+), (\d+)", scale_colors())])
+    np.testing.assert_allclose(shown[::-1], bar[np.linspace(0, 950, len(shown)).round().astype(int)], atol=3)
 
 
 def test_nothing_is_kept_unless_asked(tiny, server, photographs, tmp_path):
