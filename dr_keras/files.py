@@ -1,37 +1,46 @@
 """Files that are either whole or absent."""
 
 import contextlib
+import csv
 import fcntl
+import functools
+import hashlib
 import json
 import os
-import tempfile
+import platform
+import re
+import secrets
 from pathlib import Path
 
 _TEMPORARY = ".part-"
+_STEM = 40  # characters of a file's name that its temporary one repeats: a file system allows 255 bytes
+_OWNER = re.compile(r"\.part-([0-9a-f]{8})\.(\d+)\.")
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet takes for a formula
+_cleared = set()  # folders that this process has looked through for leftovers
 
 
 @contextlib.contextmanager
 def atomic_path(path):
     """Yields a temporary path beside `path` that replaces it when the block ends without error.
 
-    The temporary name keeps the suffix of `path`, since some writers choose their format by it.
-    If the block raises (a full disk, say), the temporary file goes and `path` is left as it was; an
-    `OSError` names `path`.
+    The temporary name keeps the suffix of `path`, since some writers choose their format by it. If the
+    block raises (a full disk, say), the temporary file goes and `path` is left as it was; an `OSError` names
+    `path`.
+    What a killed process left in the folder is removed.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(
-        prefix=f"{_TEMPORARY}{path.stem}-", suffix=path.suffix, dir=path.parent
-    )
-    os.close(handle)
+    _clear_once(path.parent)
+    owner = f"{_host()}.{os.getpid()}.{secrets.token_hex(4)}"
+    temporary = path.parent / f"{_TEMPORARY}{owner}-{path.stem[:_STEM]}{path.suffix[:_STEM]}"
     try:
-        yield Path(temporary)
+        os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))  # less the umask
+        yield temporary
         with open(temporary, "rb") as file:
             os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
         os.replace(temporary, path)
     except BaseException as error:
-        if isinstance(error, OSError) and error.filename in (None, temporary):
+        if isinstance(error, OSError) and error.filename in (None, str(temporary), temporary):
             error.filename = str(path)
         with contextlib.suppress(FileNotFoundError):
             os.unlink(temporary)
@@ -48,19 +57,75 @@ def sole_writer(folder):
     folder.mkdir(parents=True, exist_ok=True)
     handle = os.open(folder, os.O_RDONLY)
     try:
-        with contextlib.suppress(OSError):  # some network drives have no locks: then what is there stays
+        with contextlib.suppress(OSError):  # some network drives have no locks
             fcntl.flock(handle, fcntl.LOCK_EX)
-            for leftover in folder.glob(f"{_TEMPORARY}*"):
-                leftover.unlink()
+        _clear(folder)
         yield
     finally:
         os.close(handle)
 
 
+def _clear_once(folder):
+    if str(folder) not in _cleared:
+        _cleared.add(str(folder))
+        _clear(folder)
+
+
+def _clear(folder):
+    """Removes temporary files whose writer on this host lives no more; another host's are left alone."""
+    with contextlib.suppress(OSError):  # a folder that can't be listed: what is there stays
+        for leftover in folder.glob(f"{_TEMPORARY}*"):
+            owner = _OWNER.match(leftover.name)
+            if not owner or (owner[1] == _host() and not _is_alive(int(owner[2]))):
+                leftover.unlink(missing_ok=True)
+
+
+def _is_alive(process):
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+@functools.cache
+def _host():
+    """A short name of this host, without characters that a file name can't have."""
+    return hashlib.sha256(platform.node().encode()).hexdigest()[:8]
+
+
+def spreadsheet_text(value):
+    """Returns text that a spreadsheet doesn't take for a formula: such a file name gets a quote before it."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
+
+
+def plain_text(value):
+    """Takes back what `spreadsheet_text` did."""
+    return value[1:] if value.startswith("'") and value[1:].startswith(_FORMULA) else value
+
+
+@contextlib.contextmanager
+def csv_rows(path, columns):
+    """Writes a table as CSV, atomically; yields a function that takes a row: a list of values.
+
+    Names of files that aren't UTF-8 are written byte for byte; text that a spreadsheet would take for a
+    formula gets a quote before it.
+    """
+    with (
+        atomic_path(path) as temporary,
+        open(temporary, "w", encoding="utf-8", errors="surrogateescape", newline="") as file,
+    ):
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(columns)
+        yield lambda row: writer.writerow([spreadsheet_text(value) for value in row])
+
+
 def write_text(path, text):
     """Writes `text` to `path` as UTF-8, atomically."""
     with atomic_path(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8", errors="surrogateescape")
 
 
 def write_json(path, value):

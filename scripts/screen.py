@@ -44,7 +44,7 @@ def main(argv):
     model = cli_flags.find_model()
     cli_flags.require_tensorflow()
     from dr_keras.beam import engine, screening
-    from dr_keras.beam.photographs import find_photographs
+    from dr_keras.beam.inputs import find_photographs
 
     grading = screening.Grading(model, cli_flags.parsed("thresholds"), FLAGS.batch_size)
     where = engine.Engine(FLAGS.runner, FLAGS.workers, tuple(argv[1:]))

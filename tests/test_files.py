@@ -1,7 +1,10 @@
+import csv
 import json
 import os
 import resource
 import stat
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -17,9 +20,52 @@ def test_text_replaces_the_file(tmp_path):
     assert os.listdir(path.parent) == ["note.txt"]
 
 
-def test_the_file_may_be_read_by_others(tmp_path):
-    files.write_text(tmp_path / "note.txt", "text")
-    assert stat.S_IMODE((tmp_path / "note.txt").stat().st_mode) == 0o644
+@pytest.mark.parametrize("umask, mode", [(0o022, 0o644), (0o077, 0o600), (0o002, 0o664)])
+def test_who_may_read_the_file_is_the_umasks_to_say(tmp_path, umask, mode):
+    before = os.umask(umask)
+    try:
+        files.write_text(tmp_path / "note.txt", "text")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "note.txt").stat().st_mode) == mode
+
+
+def test_a_name_as_long_as_can_be(tmp_path):
+    files.write_text(tmp_path / ("n" * 251 + ".txt"), "text")
+    assert [len(name) for name in os.listdir(tmp_path)] == [255]
+
+
+def test_names_that_are_no_text_are_kept_byte_for_byte(tmp_path):
+    name = os.fsdecode(b"eye\xff.jpg")
+    files.write_json(tmp_path / "a.json", {"image": name})
+    with files.csv_rows(tmp_path / "a.csv", ["image"]) as write:
+        write([name])
+    assert b"eye\xff.jpg" in (tmp_path / "a.json").read_bytes()
+    assert (tmp_path / "a.csv").read_bytes() == b"image\neye\xff.jpg\n"
+
+
+def test_a_name_that_a_spreadsheet_would_run_gets_a_quote(tmp_path):
+    names = ["=cmd|' /C calc'!A0.jpg", "+1.jpg", "-1.jpg", "@sum.jpg", "plain.jpg", "'quoted.jpg"]
+    with files.csv_rows(tmp_path / "a.csv", ["image", "score"]) as write:
+        for name in names:
+            write([name, -0.5])
+    with open(tmp_path / "a.csv", newline="") as file:
+        rows = list(csv.reader(file))[1:]
+    assert [row[0] for row in rows] == ["'" + name for name in names[:4]] + names[4:]
+    assert {row[1] for row in rows} == {"-0.5"}  # a number is one
+    assert [files.plain_text(row[0]) for row in rows] == names
+
+
+def test_what_a_killed_writer_left_is_removed_and_a_living_ones_is_not(tmp_path):
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    with files.atomic_path(tmp_path / "first.txt") as living:
+        (tmp_path / living.name.replace(f".{os.getpid()}.", f".{dead.pid}.")).write_text("half")
+        (tmp_path / ".part-00000000.1.abcdef12-other.txt").write_text("another host's")
+        files._cleared.clear()
+        with files.atomic_path(tmp_path / "second.txt"):
+            left = sorted(path.name for path in tmp_path.glob(".part-*"))
+        assert len(left) == 3 and not any(f".{dead.pid}." in name for name in left)
 
 
 def test_the_temporary_file_lies_beside_with_the_same_suffix(tmp_path):

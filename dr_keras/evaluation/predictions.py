@@ -17,14 +17,12 @@ def write_predictions(path, images, labels, scores, thresholds=DEFAULT_THRESHOLD
     A NaN score stands as `nan`, with grade and referable left empty.
     """
     scores = np.asarray(scores)
-    with files.atomic_path(path) as temporary, open(temporary, "w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(COLUMNS)
+    with files.csv_rows(path, COLUMNS) as write:
         for image, label, score, grade in zip(
             images, labels, scores, score_to_grade(scores, thresholds), strict=True
         ):
             predicted = ("", "") if np.isnan(grade) else (int(grade), int(grade >= REFERABLE_GRADE))
-            writer.writerow([image, int(label), score, *predicted])
+            write([image, int(label), score, *predicted])
 
 
 def read_predictions(path):
@@ -58,7 +56,7 @@ def read_predictions(path):
 def _read_row(path, line, row):
     try:
         numbers = [float("nan") if row[name] == "" else float(row[name]) for name in COLUMNS[2:]]
-        return row["image"], int(row["label"]), *numbers
+        return files.plain_text(row["image"]), int(row["label"]), *numbers
     except (TypeError, ValueError):
         found = {name: row[name] for name in COLUMNS}
         raise InputError(f"{path}: line {line}: expected a label and numbers, found {found}") from None

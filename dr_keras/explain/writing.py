@@ -1,7 +1,6 @@
 """What explanations leave on disk: pictures, raw values, contact sheets, and a table of them all."""
 
 import collections
-import csv
 from pathlib import Path, PurePath
 
 import cv2
@@ -56,9 +55,7 @@ def write_explanations(
     sheets = {name: ContactSheet(title, group, limit) for name, title in SHEETS.items()}
     of_models = [f"score_{name}" for name in model_names]
     columns = [*COLUMNS[:4], *of_models, *COLUMNS[4:]]
-    with files.atomic_path(output_dir / TABLE) as part, open(part, "w", encoding="utf-8", newline="") as file:
-        table = csv.DictWriter(file, columns, restval="", lineterminator="\n")
-        table.writeheader()
+    with files.csv_rows(output_dir / TABLE, columns) as write:
         for path, explanation, reason in results:
             if not reason and not np.isfinite(explanation.score):
                 reason = "the model's score isn't a number"
@@ -72,7 +69,7 @@ def write_explanations(
                 save_map(output_dir / f"{names[path]}.npz", explanation)
                 _add_to_sheet(sheets, explanation, names[path], row["grade"], label)
             failed += bool(reason)
-            table.writerow(row)
+            write([row.get(column, "") for column in columns])
     for name, sheet in sheets.items():
         if len(sheet):
             write_png(output_dir / f"{name}.png", sheet.draw())

@@ -1,10 +1,10 @@
 """What a model says of one photograph, and the table of many: one row a photograph."""
 
-import csv
 import dataclasses
 import math
 
 from dr_keras import files
+from dr_keras.errors import InputError
 from dr_keras.grades import score_to_grade
 from dr_keras.models.rules import GradingRules
 
@@ -108,7 +108,8 @@ class Counts:
 def write_grades(path, results):
     """Writes one row per photograph: `GRADE_COLUMNS`, with 1 or 0 for yes or no.
 
-    Ctrl-C ends the table with the rows that are done, and is then passed on.
+    Ctrl-C, and an `InputError` among the results, end the table with the rows that are done; then they are
+    passed on.
 
     Args:
         path: the CSV file. Until it is whole a file that was there stays.
@@ -118,17 +119,18 @@ def write_grades(path, results):
         `Counts`.
     """
     counts, stopped = Counts(), None
-    with files.atomic_path(path) as temporary, open(temporary, "w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(GRADE_COLUMNS)
+    with files.csv_rows(path, GRADE_COLUMNS) as write:
         try:
             for graded in results:
-                writer.writerow(grade_row(graded).values())
+                write(grade_row(graded).values())
                 counts.add(graded)
-        except KeyboardInterrupt as interrupt:
-            stopped = interrupt
+        except (KeyboardInterrupt, InputError) as error:
+            if counts == Counts():
+                raise
+            stopped = error
     if stopped:
-        raise KeyboardInterrupt(f"{path}: {counts} before it was stopped") from None
+        done = f"{path}: {counts} before it was stopped"
+        raise type(stopped)(f"{stopped}; {done}" if str(stopped) else done) from None
     return counts
 
 

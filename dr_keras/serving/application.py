@@ -5,6 +5,7 @@ import html
 import json
 import re
 import string
+import urllib.parse
 from importlib import resources
 
 from fastapi import FastAPI, Request
@@ -13,7 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from dr_keras.report.page import NOTICE, NOTICE_TITLE
-from dr_keras.serving import answers, forms, photographs, status
+from dr_keras.serving import answers, forms, page_answers, saved_photographs, status
 from dr_keras.serving.gateway import Gateway, refusal
 from dr_keras.serving.refusal import Refused
 
@@ -22,7 +23,8 @@ _MODEL = r"models/([^/:]+)(?:/versions/(\d+)|/labels/([^/:]+))?"
 _PREDICT = re.compile(_MODEL + ":(classify|regress|predict)", re.IGNORECASE)
 _STATUS = re.compile(_MODEL + "(/metadata)?", re.IGNORECASE)
 _LONGEST_VERSION = 18  # digits of a 64-bit number
-_DISCARDED = 4  # times the largest body
+_DISCARDED = 4  # times the largest body: how much of a request that is too large is read and dropped
+_PARSED_AT_ONCE = 2  # requests; the values of a large one take a hundred times its size in memory
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src blob: data:; connect-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -72,7 +74,12 @@ def make_application(predictor, metrics, token=None, host="127.0.0.1", save_dir=
 
 
 def _add_rest(app, predictor):
-    servable = predictor.servable
+    servable, limits = predictor.servable, predictor.limits
+    parsing = asyncio.Semaphore(_PARSED_AT_ONCE)
+
+    @app.get("/v1/models")
+    async def tell_models():
+        return JSONResponse(status.models(servable))
 
     @app.get("/v1/{path:path}")
     async def tell_status(request: Request, path: str):
@@ -92,11 +99,20 @@ def _add_rest(app, predictor):
         status.check_served(servable, name, _version(version, label))
         if method.lower() != "predict":
             raise Refused(400, f"Expected {method} signature. Was: tensorflow/serving/predict")
-        body = await read_body(request, predictor.limits)
-        signature, inputs, form = await asyncio.to_thread(forms.read_request, body, servable.inputs)
-        outputs = await predictor.predict(signature, inputs)
-        request.scope["told"] = {"signature": signature, "rows": len(next(iter(outputs.values())))}
-        text = await asyncio.to_thread(answers.write_answer, outputs, form)
+        body = await read_body(request, limits)
+        try:
+            async with asyncio.timeout(limits.seconds):  # what is sent may take long to parse, too
+                async with parsing:
+                    forms.check_size(body, servable, limits.max_queue)
+                    signature, inputs, form = await asyncio.to_thread(
+                        forms.read_request, body, servable.inputs, limits.max_queue
+                    )
+                del body
+                outputs = await predictor.predict(signature, inputs)
+                request.scope["told"] = {"signature": signature, "rows": len(next(iter(outputs.values())))}
+                text = await asyncio.to_thread(answers.write_answer, outputs, form)
+        except TimeoutError:
+            raise predictor.too_late() from None
         return Response(text, media_type="application/json")
 
 
@@ -110,7 +126,7 @@ def _version(version, label):
 
 def _add_page(app, predictor, token, save_dir):
     servable = predictor.servable
-    model = photographs.about(servable) | {"needs_token": token is not None, "keeps": save_dir is not None}
+    model = page_answers.about(servable) | {"needs_token": token is not None, "keeps": save_dir is not None}
     index = string.Template(_file("index.html")).substitute(
         notice_title=NOTICE_TITLE, notice=NOTICE, model=html.escape(json.dumps(model))
     )
@@ -122,27 +138,30 @@ def _add_page(app, predictor, token, save_dir):
             return Response(text, headers=headers, media_type=kind)
 
     add_file("/", index, "text/html")
-    add_file("/page.css", _file("page.css"), "text/css")
+    style = string.Template(_file("page.css")).substitute(scale_colors=page_answers.scale_colors())
+    add_file("/page.css", style, "text/css")
     add_file("/page.js", _file("page.js"), "text/javascript")
 
     @app.post("/grade")
     async def grade(request: Request):
         data = await read_body(request, predictor.limits)
-        result = await photographs.grade(predictor, data)
+        result = await page_answers.grade(predictor, data)
         if save_dir is not None:
-            await asyncio.to_thread(photographs.keep, save_dir, data, result)
+            reason = await asyncio.to_thread(saved_photographs.save, save_dir, data, result)
+            result |= {"not_saved": reason} if reason else {}
         return JSONResponse(result)
 
     @app.post("/occlude")
     async def occlude(request: Request):
         data = await read_body(request, predictor.limits)
-        return JSONResponse(await photographs.occlude(predictor, data))
+        return JSONResponse(await page_answers.occlude(predictor, data))
 
     @app.post("/report")
     async def report(request: Request):
         data = await read_body(request, predictor.limits)
-        result = await photographs.grade(predictor, data)
-        text = await asyncio.to_thread(photographs.report, servable, data, result)
+        result = await page_answers.grade(predictor, data)
+        name = urllib.parse.unquote(request.headers.get("file-name", ""))
+        text = await asyncio.to_thread(page_answers.report, servable, data, result, name)
         return Response(text, media_type="text/html")
 
 

@@ -96,34 +96,33 @@ class Batcher:
         self._thread.shutdown()
 
     async def _work(self):
-        loop = asyncio.get_running_loop()
-        while await self._is_due(loop):
+        while await self._is_due():
             batch = self._take()
-            if not batch:
-                continue
-            self._observe(len(batch))
-            start = loop.time()
-            call = loop.run_in_executor(
-                self._thread, self._function, batch[0].key, [item.row for item in batch]
-            )
-            outcome, error = None, None
             try:
-                outcome = await call
-            except Exception as raised:  # it belongs to those who wait for it, not to the queue
-                error = raised
+                results = await self._run(batch) if batch else ()
+                for item, result in zip(batch, results, strict=True):
+                    if not item.result.done():
+                        item.result.set_result(result)
+            except Exception as error:  # it belongs to those who wait for it, and never ends this only worker
+                for item in batch:
+                    if not item.result.done():
+                        item.result.set_exception(error)
+
+    async def _run(self, batch):
+        """Runs the function on a batch; its results."""
+        loop, rows = asyncio.get_running_loop(), [item.row for item in batch]
+        self._observe(len(batch))
+        start = loop.time()
+        try:
+            return await loop.run_in_executor(self._thread, self._function, batch[0].key, rows)
+        finally:
             if len(self._pace) > _MOST_PACES:
                 self._pace.clear()
             self._pace[batch[0].key] = (loop.time() - start) / len(batch)
-            for k, item in enumerate(batch):
-                if item.result.done():
-                    continue
-                if error is None:
-                    item.result.set_result(outcome[k])
-                else:
-                    item.result.set_exception(error)
 
-    async def _is_due(self, loop):
+    async def _is_due(self):
         """Waits until a batch should start; False once closed and empty."""
+        loop = asyncio.get_running_loop()
         while not self._closing:
             wait = None
             if self._waiting:

@@ -15,6 +15,8 @@ import numpy as np
 from dr_keras.serving.refusal import Refused
 
 DEFAULT_SIGNATURE = "serving_default"
+_DEEPEST = 63  # NumPy's arrays have 64 axes at most, one of them that of the rows
+_FEW_VALUES = 100_000  # parsed in a moment, whatever they are
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,12 +32,42 @@ class Spec:
     shape: tuple | None
 
 
-def read_request(body, find_inputs):
+def check_size(body, servable, max_rows):
+    """Refuses a body of far more values than the model takes, before anything is built of it.
+
+    Each value but the first has a comma before it. A signature that takes many values, such as pixels, counts
+    if its name stands anywhere in the body.
+
+    Args:
+        body: bytes, JSON.
+        servable: `servable.Servable`.
+        max_rows: rows in a request, at most.
+
+    Raises:
+        Refused: with 413.
+    """
+    most = _FEW_VALUES
+    for signature in servable.functions:
+        if signature == DEFAULT_SIGNATURE or signature.encode() in body:
+            sizes = (_most_values(spec, max_rows) for spec in servable.inputs(signature).values())
+            most = max(most, sum(sizes))
+    if body.count(b",") > most:
+        raise Refused(413, f"more than {most} values in a request, expected at most {max_rows} rows")
+
+
+def _most_values(spec, max_rows):
+    if spec.shape is None or None in spec.shape[1:]:
+        return math.inf
+    return max_rows * math.prod(spec.shape[1:])
+
+
+def read_request(body, find_inputs, max_rows=math.inf):
     """Reads the body of a Predict request.
 
     Args:
         body: bytes, JSON; `NaN` and `Infinity` may stand in it.
         find_inputs: function of a signature's name, returning dict of input name to `Spec`.
+        max_rows: rows in a request, at most.
 
     Returns:
         signature: its name.
@@ -43,7 +75,7 @@ def read_request(body, find_inputs):
         form: key of the answer: "predictions" for rows ("instances"), "outputs" for columns ("inputs").
 
     Raises:
-        Refused: with 400, if the body isn't such a request.
+        Refused: with 400, if the body isn't such a request; with 413, for too many rows or values.
     """
     try:
         document = _parse(body)
@@ -56,8 +88,9 @@ def read_request(body, find_inputs):
                 raise Refused(400, "Not formatted correctly: expecting only one of 'inputs', 'instances'")
             raise Refused(400, "Missing 'inputs' or 'instances' key")
         if "instances" in document:
-            return signature or DEFAULT_SIGNATURE, _rows(document["instances"], specs), "predictions"
-        return signature or DEFAULT_SIGNATURE, _columns(document["inputs"], specs), "outputs"
+            rows = _rows(document["instances"], specs, max_rows)
+            return signature or DEFAULT_SIGNATURE, rows, "predictions"
+        return signature or DEFAULT_SIGNATURE, _columns(document["inputs"], specs, max_rows), "outputs"
     except RecursionError:
         raise Refused(400, "JSON Parse error: nested too deeply") from None
 
@@ -69,7 +102,9 @@ def _parse(body):
         document = json.loads(body)
     except ValueError as error:
         reason = (
-            f"{error.msg} at offset: {error.pos}" if isinstance(error, json.JSONDecodeError) else "not UTF-8"
+            f"{error.msg} at offset: {error.pos}"
+            if isinstance(error, json.JSONDecodeError)
+            else "not UTF-8, or a number of too many digits"
         )
         raise Refused(400, f"JSON Parse error: {reason}") from None
     if not isinstance(document, dict):
@@ -77,11 +112,12 @@ def _parse(body):
     return document
 
 
-def _rows(instances, specs):
+def _rows(instances, specs, max_rows):
     if not isinstance(instances, list):
         raise Refused(400, "Expecting 'instances' to be a list/array")
     if not instances:
         raise Refused(400, "No values in 'instances' array")
+    _check_rows(len(instances), max_rows)
     named = _is_named(instances[0])
     if not named and len(specs) > 1:
         raise Refused(400, "instances is a plain list, but expecting list of objects: several inputs")
@@ -92,20 +128,20 @@ def _rows(instances, specs):
             raise Refused(400, f"Expecting {expected} at item {number} of input list")
         if not named:
             item = {next(iter(specs)): item}
-        unknown = sorted(set(item) - set(specs))
-        if unknown:
-            raise Refused(400, f"JSON object: does not have named input: {unknown[0]}, at item {number}")
+        unknown = next((name for name in item if name not in specs), None)
+        if unknown is not None:
+            raise Refused(400, f"JSON object: does not have named input: {unknown}, at item {number}")
         if len(item) < len(specs):
             raise Refused(
                 400, f"Item {number} of 'instances': keys must be equal to: {','.join(sorted(specs))}"
             )
         for name, value in item.items():
-            found[name].append(_tensor(value, specs[name], f"Item {number} of 'instances'"))
+            found[name].append(_tensor(value, specs[name], f"Item {number} of 'instances'", 1))
             _check_alike(found[name])
     return {name: np.stack(arrays) for name, arrays in found.items()}
 
 
-def _columns(inputs, specs):
+def _columns(inputs, specs, max_rows):
     if not _is_named(inputs):
         if len(specs) > 1:
             raise Refused(400, "inputs is a plain value/list, but expecting an object: several inputs")
@@ -113,7 +149,15 @@ def _columns(inputs, specs):
     missing = [name for name in specs if name not in inputs]
     if missing:
         raise Refused(400, f"Missing named input: {missing[0]} in 'inputs' object.")
-    return {name: _tensor(inputs[name], spec, "'inputs'") for name, spec in specs.items()}
+    for name in specs:
+        if isinstance(inputs[name], list):
+            _check_rows(len(inputs[name]), max_rows)
+    return {name: _tensor(inputs[name], spec, "'inputs'", max_rows) for name, spec in specs.items()}
+
+
+def _check_rows(count, max_rows):
+    if count > max_rows:
+        raise Refused(413, f"{count} photographs in a request, expected at most {max_rows}")
 
 
 def _is_named(value):
@@ -128,11 +172,16 @@ def _check_alike(arrays):
         raise Refused(400, f"Expecting shape {list(arrays[0].shape)} but got: {list(arrays[-1].shape)}")
 
 
-def _tensor(value, spec, where):
+def _tensor(value, spec, where, rows):
+    """Makes an array of a value of as many rows at most."""
     shape, first = [], value
     while isinstance(first, list):
         shape.append(len(first))
         first = first[0] if first else None
+    if len(shape) > _DEEPEST:
+        raise Refused(400, f"{where}: nested too deeply, expected at most {_DEEPEST} lists in one another")
+    if math.prod(shape) > max(_FEW_VALUES, _most_values(spec, rows)):
+        raise Refused(413, f"{where}: {math.prod(shape)} values, expected at most {_most_values(spec, rows)}")
     flat = []
     _flatten(value, shape, 0, flat)
     try:

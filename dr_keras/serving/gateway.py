@@ -71,13 +71,14 @@ class Gateway:
             self._tell(scope, told["status"], time.perf_counter() - start)
 
     def _check(self, request):
-        if self._token is None:
-            if not self._is_here(request.headers.get("host", "")):
-                raise Refused(421, "this server answers only for its own address")
-        elif request.url.path not in _OPEN and not bears(
-            request.headers.get("authorization", ""), self._token
-        ):
-            raise Refused(401, "expected the header Authorization: Bearer TOKEN")
+        if self._token is None and not self._is_here(request.headers.get("host", "")):
+            raise Refused(421, "this server answers only for its own address")
+        # Any page can make a browser on this machine send a form here, with no token to stop it.
+        if request.method not in ("GET", "HEAD") and not _is_of_this_page(request.headers):
+            raise Refused(403, "sent by a page from elsewhere; only this server's own page may do that")
+        if self._token is not None and request.url.path not in _OPEN:
+            if not bears(request.headers.get("authorization", ""), self._token):
+                raise Refused(401, "expected the header Authorization: Bearer TOKEN")
         if request.method == "POST" and self._active >= self._max_requests:
             raise Refused(503, f"busy with {self._max_requests} requests; try again", retry_after=1)
 
@@ -120,6 +121,15 @@ class _Body:
                     size += len((await self.receive()).get("body", b""))
         except TimeoutError:
             pass
+
+
+def _is_of_this_page(headers):
+    """Whether a browser says that the server's own page sent a request; programs say nothing, and may ask."""
+    site, origin = headers.get("sec-fetch-site"), headers.get("origin")
+    if site is not None:
+        return site in ("same-origin", "none")
+    own = headers.get("host", "").lower()
+    return origin is None or origin.lower() in (f"http://{own}", f"https://{own}")
 
 
 def bears(header, token):

@@ -58,11 +58,15 @@ class Predictor:
             async with asyncio.timeout(self.limits.seconds):
                 results = await self._batcher.submit((signature, shapes), rows, costs)
         except TimeoutError:
-            raise Refused(504, f"not answered within {self.limits.seconds:g} seconds") from None
+            raise self.too_late() from None
         outputs = {name: _stack([result[name] for result in results]) for name in results[0]}
         if PHOTOGRAPHS in inputs:
             _refuse_unreadable(outputs)
         return outputs
+
+    def too_late(self):
+        """The `Refused` of a request that can't be answered in time."""
+        return Refused(504, f"not answered within {self.limits.seconds:g} seconds")
 
     async def close(self):
         """Finishes what waits."""

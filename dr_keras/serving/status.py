@@ -13,6 +13,11 @@ def status(servable):
     }
 
 
+def models(servable):
+    """Answer to `GET /v1/models`, which TensorFlow Serving doesn't have: dict for JSON."""
+    return {"models": [{"name": servable.name, "version": str(servable.version)}]}
+
+
 def metadata(servable):
     """Answer to `GET /v1/models/NAME/metadata`: dict for JSON."""
     definitions = {

@@ -13,7 +13,7 @@ import written
 beam = pytest.importorskip("apache_beam", reason="the extra beam isn't installed")
 
 from dr_keras.beam import engine, preparation, screening  # noqa: E402
-from dr_keras.beam.photographs import find_photographs  # noqa: E402
+from dr_keras.beam.inputs import find_photographs  # noqa: E402
 from dr_keras.errors import InputError  # noqa: E402
 
 

@@ -12,7 +12,7 @@ pytest.importorskip("apache_beam", reason="the extra beam isn't installed")
 
 from dr_keras.beam import screening, tables  # noqa: E402
 from dr_keras.beam.engine import Engine  # noqa: E402
-from dr_keras.beam.photographs import find_photographs  # noqa: E402
+from dr_keras.beam.inputs import find_photographs  # noqa: E402
 from dr_keras.data.layouts.photograph_files import list_photographs  # noqa: E402
 from dr_keras.errors import InputError  # noqa: E402
 from dr_keras.inference import graded  # noqa: E402

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from dr_keras.models import alexnet, efficientnet, nets
+from dr_keras.models import alexnets, efficientnet, nets
 from dr_keras.models.architectures import ARCHITECTURES
 
 BUILDERS = {
@@ -14,11 +14,11 @@ BUILDERS = {
     for module, names in {
         nets: ("net5", "net4", "ram_net5"),
         efficientnet: ("efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2"),
-        alexnet: ("alexnet", "caffenet", "alexnet_torchvision"),
+        alexnets: ("alexnet", "caffenet", "alexnet_torchvision"),
     }.items()
     for name in names
 }
-HEADS = {nets: nets.HEADS, efficientnet: efficientnet.HEADS, alexnet: alexnet.HEADS}
+HEADS = {nets: nets.HEADS, efficientnet: efficientnet.HEADS, alexnets: alexnets.HEADS}
 
 
 def test_every_builder_is_registered():
@@ -57,7 +57,7 @@ def test_the_papers_nets_have_the_papers_sizes():
 def test_published_weights_say_what_they_expect():
     variants = {"alexnet": "caffe", "caffenet": "caffenet", "alexnet_torchvision": "torchvision"}
     for name, variant in variants.items():
-        published, form = ARCHITECTURES[name].published, alexnet.VARIANTS[variant]
+        published, form = ARCHITECTURES[name].published, alexnets.VARIANTS[variant]
         assert (published.mean, published.sd) == (form.mean, form.sd)
     assert ARCHITECTURES["net5"].published is None
 

@@ -110,6 +110,28 @@ def test_error_reaches_its_callers_only():
     run(scenario)
 
 
+def test_nothing_that_goes_wrong_ends_the_worker():
+    """A function that returns too few results, and an observer that fails."""
+
+    async def main():
+        fails = []
+
+        def observe(count):
+            if fails:
+                raise fails.pop()
+
+        batcher = Batcher(lambda key, rows: rows[: 1 if key == "short" else None], observe=observe)
+        with pytest.raises(ValueError, match="shorter"):
+            await batcher.submit("short", [1, 2])
+        fails.append(ZeroDivisionError())
+        with pytest.raises(ZeroDivisionError):
+            await batcher.submit("a", [1])
+        assert await batcher.submit("a", [3]) == [3]
+        await batcher.close()
+
+    asyncio.run(asyncio.wait_for(main(), 10))
+
+
 def test_rows_that_were_given_up_are_not_run():
     async def scenario(batcher, work):
         first = await blocked(batcher, work)

@@ -105,6 +105,10 @@ TWO = {"a": INT, "s": STRING}
         ({"inputs": {"x": [1, [2]]}}, {"x": INT}, "unexpected level: 1"),
         ({"inputs": {"x": [[1], 2]}}, {"x": INT}, "incorrect level"),
         ('{"instances": ["\\ud800"]}', {"x": STRING}, "isn't valid Unicode"),
+        ('{"instances": ' + "[" * 65 + "1" + "]" * 65 + "}", {"x": INT}, "nested too deeply"),
+        ('{"inputs": ' + "[" * 64 + "1" + "]" * 64 + "}", {"x": INT}, "nested too deeply"),
+        ('{"instances": [{"x": ' + "[" * 64 + "1" + "]" * 64 + "}]}", {"x": STRING}, "nested too deeply"),
+        ('{"instances": [' + "1" * 5000 + "]}", {"x": INT}, "a number of too many digits"),
         ('{"instances": ' + "[" * 100000 + "]" * 100000 + "}", {"x": INT}, "nested too deeply"),
     ],
 )  # fmt: skip
@@ -112,6 +116,26 @@ def test_what_is_wrong_is_said_in_one_line(text, specs, reason):
     with pytest.raises(Refused) as error:
         read(text, specs)
     assert error.value.status == 400 and reason in str(error.value) and "\n" not in str(error.value)
+
+
+PIXELS = {"x": Spec("float32", (None, 8, 8, 3))}
+
+
+@pytest.mark.parametrize(
+    "text, specs, reason",
+    [
+        ({"instances": [""] * 5}, {"x": STRING}, "5 photographs in a request, expected at most 4"),
+        ({"instances": [{"a": 1, "s": ""}] * 5}, TWO, "5 photographs"),
+        ({"inputs": [0] * 5}, {"x": INT}, "5 photographs"),
+        ({"inputs": {"a": [1], "s": [""] * 5}}, TWO, "5 photographs"),
+        ({"instances": [[""] * 200_000]}, {"x": Spec("string", (None,))}, "200000 values, expected"),
+        ({"instances": [[[[0] * 100_001]]]}, PIXELS, "100001 values, expected at most 192"),
+    ],
+)
+def test_rows_and_values_are_counted_before_they_are_read(text, specs, reason):
+    with pytest.raises(Refused, match=reason) as error:
+        read_request(json.dumps(text).encode(), lambda signature: specs, max_rows=4)
+    assert error.value.status == 413
 
 
 def strings(*values):

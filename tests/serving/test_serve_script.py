@@ -1,12 +1,15 @@
 """serve.py and client.py as a user runs them, and the files for TensorFlow Serving."""
 
+import contextlib
 import json
 import re
+import resource
 import shutil
 import signal
 import socket
 import subprocess
 import sys
+import time
 import urllib.request
 
 import pytest
@@ -31,6 +34,28 @@ def test_serves_until_it_is_told_to_end(toy_path):
     assert process.returncode == 0, errors
     events = [json.loads(line)["event"] for line in errors.splitlines() if line.startswith("{")]
     assert events == ["serving", "request", "ended"] and "Traceback" not in errors
+
+
+def test_connections_without_end_shut_nobody_out(toy_path, tmp_path):
+    """Three times as many connections as the process may have file descriptors; none asks anything."""
+    command = [sys.executable, str(SCRIPTS / "serve.py"), f"--model={toy_path}", "--port=0"]
+    few = lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (128, 128))  # noqa: E731
+    with open(tmp_path / "log", "wb") as log, contextlib.ExitStack() as held:
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True, preexec_fn=few)
+        with process:
+            try:
+                host, port = re.search(r"http://([\d.]+):(\d+)/", process.stdout.readline()).groups()
+                for _ in range(400):
+                    silent = held.enter_context(socket.create_connection((host, port), timeout=10))
+                    with contextlib.suppress(OSError):
+                        silent.sendall(b"GET /healthz HTTP/1.1\r\n")
+                start = time.monotonic()
+                with urllib.request.urlopen(f"http://{host}:{port}/healthz", timeout=10) as answer:
+                    assert json.load(answer) == {"status": "ok"}
+                assert time.monotonic() - start < 5 and process.poll() is None
+            finally:
+                process.send_signal(signal.SIGTERM)
+    assert process.returncode == 0 and (tmp_path / "log").stat().st_size < 10_000
 
 
 @pytest.mark.parametrize(
@@ -64,7 +89,6 @@ def test_list_of_models_is_tensorflow_servings_message():
 @pytest.mark.skipif(not shutil.which("tensorflow_model_server"), reason="no tensorflow_model_server here")
 def test_tensorflow_serving_gives_the_same_numbers(tiny, tiny_model, photographs):
     import base64
-    import time
 
     import numpy as np
 

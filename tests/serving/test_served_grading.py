@@ -6,7 +6,10 @@ import csv
 import io
 import json
 import os
+import re
 import resource
+import stat
+import urllib.parse
 from pathlib import Path
 
 import cv2
@@ -17,6 +20,7 @@ from html_pages import Page
 from PIL import Image
 from running_server import serving
 
+from dr_keras.errors import InputError
 from dr_keras.grades import GRADE_NAMES
 from dr_keras.inference.graded import Counts, write_grades
 from dr_keras.serving.client import GrpcClient, RestClient, score_files
@@ -150,12 +154,72 @@ def test_report_is_one_page(server, photographs, graded):
     assert np.abs(pictures["The photograph"].astype(int) - drawn).mean() < 3
 
 
+def test_report_says_what_was_graded_by_what(server, tiny, photographs):
+    name = "Jos\u00e9 <b>left</b>.jpg"
+    headers = {"File-Name": urllib.parse.quote(name)}
+    page = Page(server.ask("POST", "/report", photographs[3], headers)[2].decode())
+    assert name in page.words and "b" not in [tag for tag, _ in page.tags]
+    assert page.words.count(tiny.metadata["sha256"]) == 1 and "128 pixels a side" in page.words
+    assert "regression activation map, occlusion test" in page.words
+    assert not {"True", "False", "None"} & set(page.words.split())
+    assert "four grades" not in page.words and "\N{MINUS SIGN}12 0 +12 grade units" in page.words
+
+
+def test_scale_has_the_colours_of_the_maps():
+    from dr_keras.explain import overlay
+    from dr_keras.serving.page_answers import scale_colors
+
+    bar = overlay.color_bar(1000)[35:986, 2]  # from the highest value to the lowest, below its title
+    shown = np.array([list(map(int, color)) for color in re.findall(r"(\d+), (\d+), (\d+)", scale_colors())])
+    np.testing.assert_allclose(shown[::-1], bar[np.linspace(0, 950, len(shown)).round().astype(int)], atol=3)
+
+
 def test_nothing_is_kept_unless_asked(tiny, server, photographs, tmp_path):
-    with serving(tiny, save_dir=tmp_path / "kept") as keeping:
-        answer = keeping.post("/grade", photographs[1])[1]
+    before = os.umask(0)
+    try:
+        with serving(tiny, save_dir=tmp_path / "kept") as keeping:
+            answer = keeping.post("/grade", photographs[1])[1]
+    finally:
+        os.umask(before)
     image, result = sorted((tmp_path / "kept").iterdir(), key=lambda path: path.suffix)
     assert image.suffix == ".jpg" and image.read_bytes() == photographs[1] and image.stem == result.stem
     assert json.loads(result.read_text()) == answer
+    modes = [stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "kept", image, result)]
+    assert modes == [0o700, 0o600, 0o600]
+
+
+def test_folder_that_others_may_enter_is_refused(tiny, tmp_path):
+    for mode in (0o750, 0o701):
+        tmp_path.chmod(mode)
+        with pytest.raises(InputError, match=f"others may enter it .mode {mode:04o}."):
+            with serving(tiny, save_dir=tmp_path):
+                pass
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="can't be made .Not a directory"):
+        with serving(tiny, save_dir=tmp_path / "file"):
+            pass
+
+
+def test_full_or_missing_folder_takes_no_answer(tiny, photographs, tmp_path):
+    expected, folder = len(photographs[1]), tmp_path / "kept"
+    with serving(tiny, save_dir=folder) as keeping:
+        # Room for no photograph; then for the photograph, but not for its result, which holds the overlay.
+        for room in (1000, expected):
+            before = resource.getrlimit(resource.RLIMIT_FSIZE)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (room, before[1]))
+            try:
+                status, answer = keeping.post("/grade", photographs[1])
+            finally:
+                resource.setrlimit(resource.RLIMIT_FSIZE, before)
+            assert status == 200 and answer["gradable"] and answer["not_saved"] == "File too large"
+            assert list(folder.iterdir()) == []
+        folder.rmdir()
+        folder.write_text("")
+        status, answer = keeping.post("/grade", photographs[1])
+        assert status == 200 and answer["gradable"] and answer["not_saved"]
+        folder.unlink()
+        assert "not_saved" not in keeping.post("/grade", photographs[1])[1]
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o700 and len(list(folder.iterdir())) == 2
 
 
 @pytest.fixture(scope="module")

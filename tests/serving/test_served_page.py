@@ -67,7 +67,7 @@ def keep_picture(page, name):
         page.screenshot(path=f"{os.environ['SCREENSHOTS']}/{name}.png", full_page=True)
 
 
-def test_photograph_gets_grade_overlay_and_report(browser, server, files, photographs, tmp_path):
+def test_photograph_gets_grade_overlay_and_report(browser, server, tiny, files, photographs, tmp_path):
     page, asked = open_page(browser, server, viewport={"width": 1280, "height": 900})
     assert "Research use only." in page.locator(".notice").inner_text()
     card = grade(page, files / "eye3.jpg")
@@ -82,6 +82,11 @@ def test_photograph_gets_grade_overlay_and_report(browser, server, files, photog
     assert overlay.evaluate("(image) => getComputedStyle(image).opacity") == "1"
     slider.fill("40")
     assert overlay.evaluate("(image) => getComputedStyle(image).opacity") == "0.4"
+    scale = card.locator(".scale")
+    assert scale.inner_text().split() == ["\u221212", "0", "+12", "grade", "units"]
+    gradient = scale.evaluate("(bar) => getComputedStyle(bar, '::before').backgroundImage")
+    assert gradient.startswith("linear-gradient(to right, rgb(") and gradient.count("rgb(") == 17
+    assert tiny.metadata["sha256"] in page.locator("footer").inner_text()
     keep_picture(page, "desktop")
     first = overlay.get_attribute("src")
     card.get_by_label("Occlusion").check()
@@ -89,6 +94,7 @@ def test_photograph_gets_grade_overlay_and_report(browser, server, files, photog
     assert overlay.get_attribute("src") != first
     assert overlay.evaluate("(image) => getComputedStyle(image).opacity") == "0.4"
     assert "loses when a part is hidden" in card.locator(".map figcaption").inner_text()
+    assert scale.inner_text().split() == ["\u22121", "0", "+1", "grade", "unit"]
     slider.fill("90")
     assert overlay.evaluate("(image) => getComputedStyle(image).opacity") == "0.9"
     keep_picture(page, "occlusion")
@@ -99,8 +105,11 @@ def test_photograph_gets_grade_overlay_and_report(browser, server, files, photog
     assert download.value.suggested_filename == "eye3_report.html"
     download.value.save_as(tmp_path / "report.html")
     report = Page((tmp_path / "report.html").read_text(encoding="utf-8"))
-    assert expected["grade_name"] in report.words and len(report.pictures()) == 2
+    assert "eye3.jpg" in report.words and expected["grade_name"] in report.words
+    assert len(report.pictures()) == 2
     assert all(url.startswith((server.page, "blob:", "data:")) for url in asked), asked
+    page.goto(f"file://{tmp_path}/report.html")
+    keep_picture(page, "report")
 
 
 def test_bad_files_are_told_and_stop_nothing(browser, server, files):
@@ -180,3 +189,13 @@ def test_token_is_asked_for(browser, tiny, files):
         page.locator("#status", has_text="eye3.jpg: Grade").wait_for(timeout=60000)
         assert re.match("Grade", cards.first.locator(".grade").inner_text())
         assert json.loads(page.locator("body").get_attribute("data-model"))["needs_token"]
+
+
+def test_photograph_that_cannot_be_kept_is_shown_with_its_grade(browser, tiny, files, tmp_path):
+    with serving(tiny, save_dir=tmp_path / "kept") as server:
+        (tmp_path / "kept").rmdir()
+        (tmp_path / "kept").write_text("")  # in the folder's place
+        page, _ = open_page(browser, server)
+        card = grade(page, files / "eye1.jpg")
+        assert re.match("Grade", card.locator(".grade").inner_text())
+        assert "Graded, but the server couldn't keep" in card.get_by_role("alert").inner_text()

@@ -2,6 +2,7 @@
 
 import base64
 import concurrent.futures
+import itertools
 import json
 import logging
 import socket
@@ -135,6 +136,26 @@ def test_other_sites_get_no_permission(server):
         assert not [name for name in answer[1] if name.lower().startswith("access-control")]
 
 
+@pytest.mark.parametrize("path", ["/grade", "/occlude", "/report", PREDICT, "/v1/models/other:predict"])
+def test_pages_from_elsewhere_can_send_nothing(server, path):
+    """A form or script on any page could otherwise make a browser on this machine post here."""
+    host = server.page.split("/")[2]
+    elsewhere = (
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Sec-Fetch-Site": "same-site"},
+        {"Origin": "https://evil.example"},
+        {"Origin": "null"},
+        {"Origin": "http://127.0.0.1:1"},
+        {"Sec-Fetch-Site": "cross-site", "Origin": f"http://{host}"},
+    )
+    for headers in elsewhere:
+        status, answer = server.post(path, b"x", headers=headers)
+        assert status == 403 and "a page from elsewhere" in answer["error"], headers
+    for headers in ({}, {"Origin": f"http://{host}"}, {"Sec-Fetch-Site": "same-origin", "Origin": "null"}):
+        assert server.ask("POST", path, b"x", headers)[0] != 403, headers
+    assert server.ask("GET", "/", headers=elsewhere[0])[0] == 200  # a link
+
+
 def test_token_is_asked_for(half_plus_three):
     with serving(half_plus_three, token=TOKEN) as server:
         for path in ("/", "/page.js", "/page.css", "/healthz"):
@@ -202,6 +223,47 @@ def test_body_is_limited_in_size_and_time(half_plus_three):
             silent.sendall(b"POST / HTTP/1.1\r\nHo")
             assert silent.recv(4096) == b""
         assert server.post(PREDICT, {"instances": [1]})[0] == 200
+
+
+def test_next_request_is_waited_for_no_longer_than_the_first(half_plus_three):
+    with serving(half_plus_three, limits=limits(body_seconds=1)) as server:
+        with server.connect() as trickling:
+            trickling.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            assert trickling.recv(4096).startswith(b"HTTP/1.1 200")
+            trickling.settimeout(0.1)
+            start, ended = time.monotonic(), False
+            for letter in itertools.cycle("GET /healthz"):
+                try:
+                    trickling.sendall(letter.encode())
+                    ended = trickling.recv(4096) == b""
+                except TimeoutError:
+                    pass
+                except OSError:
+                    ended = True
+                if ended or time.monotonic() - start > 10:
+                    break
+        assert ended and 0.5 < time.monotonic() - start < 4
+        with server.connect() as pipelining:  # the second request is under way when the first is answered
+            request = json.dumps(work(150_000)).encode()
+            head = f"POST {PREDICT} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(request)}\r\n\r\n"
+            pipelining.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n" + head.encode() + request)
+            assert pipelining.makefile("rb").read().count(b"HTTP/1.1 200 OK\r\n") == 2
+
+
+def test_ten_million_empty_strings_are_refused_at_once(half_plus_three):
+    body = b'{"instances": [' + b'"",' * 10_000_000 + b'""]}'
+    with serving(half_plus_three) as server:
+        start = time.monotonic()
+        status, answer = server.post(PREDICT, body)
+        assert status == 413 and "expected at most 64 rows" in answer["error"]
+        assert time.monotonic() - start < 3
+
+
+def test_time_for_an_answer_holds_for_parsing_too(half_plus_three):
+    rows = {"tag": "x", "signal": [1.5] * 2_000_000, "sensor": [[1, 2], [3, 4]]}
+    with serving(half_plus_three, limits=limits(seconds=0.3)) as server:
+        status, answer = server.post(PREDICT, {"signature_name": "mirror", "instances": [rows]})
+        assert status == 504 and answer["error"] == "not answered within 0.3 seconds"
 
 
 def work(steps, rows=1):

@@ -23,7 +23,7 @@ let shown = 0; // photographs with maps, for the names of their buttons
 let [total, done, graded] = [0, 0, 0];
 
 function post(path, file) {
-  const headers = { "Content-Type": "application/octet-stream" };
+  const headers = { "Content-Type": "application/octet-stream", "File-Name": encodeURIComponent(file.name || "") };
   const token = element("token").value.trim();
   if (token) headers.Authorization = `Bearer ${token}`;
   return fetch(path, { method: "POST", body: file, headers });
@@ -72,6 +72,7 @@ function fact(name, value, remark) {
 }
 
 function range(grade) {
+  if (!model.thresholds) return "";
   const [low, high] = [model.thresholds[grade - 1], model.thresholds[grade]].map((cut) => cut?.toFixed(2));
   if (low === undefined) return `this grade: below ${high}`;
   return high === undefined ? `this grade: ${low} and above` : `this grade: ${low} to below ${high}`;
@@ -96,6 +97,7 @@ function fill(item, result) {
     );
   }
   if (result.gradable && (model.explains || model.occludes)) offerMaps(item, result.overlay_png);
+  if (result.not_saved) problem(item, `Graded, but the server couldn't keep the photograph: ${result.not_saved}.`);
   const button = card.querySelector(".report");
   button.setAttribute("aria-label", `Download report of ${file.name || "the photograph"}`);
   button.addEventListener("click", () => download(item, button));
@@ -111,7 +113,7 @@ function offerMaps(item, first) {
   shown += 1;
   const choose = async (button) => {
     const method = button.value;
-    overlay.hidden = true;
+    overlay.hidden = map.querySelector(".scale").hidden = true;
     if (!kept[method]) {
       words.textContent = "Being computed: the photograph is graded again with each part of it hidden.";
       try {
@@ -126,6 +128,7 @@ function offerMaps(item, first) {
     overlay.src = `data:image/png;base64,${kept[method]}`;
     overlay.alt = MAPS[method].alt;
     overlay.hidden = false;
+    showScale(map.querySelector(".scale"), model.map_limits[method]);
     words.textContent = MAPS[method].words;
   };
   for (const button of map.querySelectorAll("input[type=radio]")) {
@@ -144,6 +147,14 @@ function offerMaps(item, first) {
   slider.addEventListener("input", fade);
   fade();
   map.hidden = false;
+}
+
+// Says at which values the colours of a map end, in grade units.
+function showScale(scale, limit) {
+  const [low, , high] = scale.children;
+  low.textContent = `\u2212${limit}`;
+  high.textContent = `+${limit} grade ${limit === 1 ? "unit" : "units"}`;
+  scale.hidden = false;
 }
 
 function problem(item, text) {
@@ -241,6 +252,7 @@ element("clear").addEventListener("click", () => {
 });
 element("access").hidden = !model.needs_token;
 element("about").textContent = `Model ${model.name}, version ${model.version}. Grades on the ICDR scale, 0 to 4.`;
+element("sha256").textContent = model.sha256 ? `SHA-256 of the model's weights: ${model.sha256}` : "";
 element("keeps").textContent = model.keeps
   ? "This server keeps the photographs sent to it, and their results."
   : "Photographs are sent to this server to be graded and are not kept.";

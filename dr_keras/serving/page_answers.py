@@ -1,34 +1,41 @@
-"""One photograph for the page: its grade in plain JSON, its report, a copy of both where that is wanted."""
+"""Answers to the page: one photograph's grade in plain JSON, its occlusion test, its report."""
 
 import base64
 import datetime
-import secrets
-from pathlib import Path
 
 import cv2
 import numpy as np
 
-from dr_keras import files
+from dr_keras.explain import overlay
 from dr_keras.report import page
 from dr_keras.serving.forms import DEFAULT_SIGNATURE
-from dr_keras.serving.refusal import Refused
+from dr_keras.serving.refusal import Refused, one_line
 from dr_keras.serving.servable import EXPLAIN, OCCLUDE, PHOTOGRAPHS
 
 _REPORT_SIDE = 1024  # pixels, of the photograph in a report
+_LIMITS = {EXPLAIN: overlay.LIMITS["ram"], OCCLUDE: overlay.LIMITS["occlusion"]}  # grade units
+_LONGEST_NAME = 200  # characters of a file's name
 READING_HELP = (
-    "Red regions raise the score, blue ones lower it; the outlined ones raise it most. The colours end at "
-    "four grades, on every photograph alike."
+    "Red regions raise the score, blue ones lower it; the outlined ones raise it most. The colours mean the "
+    "same on every photograph; values beyond the ends of the scale have the colours of its ends."
 )
 
 
 def about(servable):
-    """What the page says of the model: dict for JSON."""
+    """What the page needs to know of the model: dict for JSON."""
     rules = servable.metadata["rules"]
-    names = ("architecture", "networks", "image_size", "sha256")
-    known = {name: servable.metadata.get(name) for name in names}
-    known |= {"grade_names": rules.grade_names, "thresholds": rules.thresholds}
-    maps = {"explains": servable.explains(), "occludes": servable.occludes()}
+    known = {"grade_names": rules.grade_names, "thresholds": rules.thresholds}
+    known["sha256"] = servable.metadata.get("sha256")
+    maps = {"explains": servable.explains(), "occludes": servable.occludes(), "map_limits": _LIMITS}
     return {"name": servable.name, "version": servable.version, **maps, **known}
+
+
+def scale_colors():
+    """The colours of the maps from their lowest to their highest value, as a list for a gradient in CSS."""
+    values = np.linspace(-1, 1, 17)[:, None]
+    opacity = overlay.OPACITY * np.abs(values) ** overlay.STEEPNESS
+    colors = overlay.GREY * (1 - opacity) + np.where(values > 0, overlay.RAISES, overlay.LOWERS) * opacity
+    return ", ".join(f"rgb({red:.0f}, {green:.0f}, {blue:.0f})" for red, green, blue in colors)
 
 
 async def grade(predictor, data, signature=None):
@@ -51,7 +58,7 @@ async def grade(predictor, data, signature=None):
     signature = signature or (EXPLAIN if predictor.servable.explains() else DEFAULT_SIGNATURE)
     outputs = await predictor.predict(signature, {PHOTOGRAPHS: _one(data)})
     value = {name: array[0] for name, array in outputs.items()}
-    gradable, overlay = bool(value["gradable"]), value.get("overlay_png_bytes")
+    gradable, png = bool(value["gradable"]), value.get("overlay_png_bytes")
     number = int(value["grade"]) if gradable and value["grade"] >= 0 else None
     return {
         "score": float(value["score"]) if number is not None else None,
@@ -60,7 +67,7 @@ async def grade(predictor, data, signature=None):
         "referable": None if number is None else bool(value["referable"]),
         "gradable": gradable,
         "message": value["message"].decode(),
-        "overlay_png": base64.b64encode(overlay).decode() if overlay and gradable else None,
+        "overlay_png": base64.b64encode(png).decode() if png and gradable else None,
     }
 
 
@@ -77,28 +84,19 @@ def _one(data):
     return array
 
 
-def keep(folder, data, result):
-    """Writes a photograph and its result into a folder, under a name made of the time and chance."""
-    time = datetime.datetime.now(datetime.timezone.utc).strftime("%Y%m%dT%H%M%SZ")
-    name = f"{time}-{secrets.token_hex(4)}"
-    suffix = ".png" if data.startswith(b"\x89PNG") else ".jpg"
-    with files.atomic_path(Path(folder) / f"{name}{suffix}") as temporary:
-        temporary.write_bytes(data)
-    files.write_json(Path(folder) / f"{name}.json", result)
-
-
-def report(servable, data, result):
+def report(servable, data, result, name=""):
     """Makes the report of one photograph: a page that needs no other file.
 
     Args:
         servable: `Servable`.
         data: bytes of the photograph's file.
         result: from `grade`.
+        name: of the file, or "".
 
     Returns:
         HTML, as text.
     """
-    known, cuts = about(servable), servable.metadata["rules"].thresholds
+    cuts, name = servable.metadata["rules"].thresholds, one_line(name)[:_LONGEST_NAME]
     if result["grade"] is None:
         facts = [("Result", "not gradable", result["message"])]
     else:
@@ -113,16 +111,45 @@ def report(servable, data, result):
         page.figure(_reduced(data), "The photograph", "The photograph, reduced, as the camera stored it.")
     ]
     if result["overlay_png"]:
-        overlay = base64.b64decode(result["overlay_png"])
-        pictures.append(page.figure(overlay, "Regression activation map over the photograph", READING_HELP))
-    rows = [[name.replace("_", " "), value] for name, value in known.items() if value is not None]
+        alt = "Regression activation map over the photograph"
+        pictures.append(page.figure(base64.b64decode(result["overlay_png"]), alt, _reading_help()))
+    model = page.table(["", "value"], _model_rows(servable), "What graded it", words=True)
     sections = [
         page.Section("result", "Result", (page.facts(facts),)),
         page.Section("photograph", "Photograph", (page.side_by_side(*pictures),)),
-        page.Section("model", "Model", (page.table(["", "value"], rows, "What graded it", words=True),)),
+        page.Section("model", "Model", (model,)),
     ]
     now = datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
-    return page.page("Diabetic retinopathy: one photograph", f"Graded by {known['name']} on {now}.", sections)
+    lead = f"{name or 'One photograph'}, graded by {servable.name} on {now}."
+    return page.page("Diabetic retinopathy: one photograph", lead, sections)
+
+
+def _reading_help():
+    limit = f"{_LIMITS[EXPLAIN]:g}"
+    bar = f"display: block; height: .8rem; background: linear-gradient(to right, {scale_colors()})"
+    grid, right = "display: grid; grid-template-columns: 1fr auto 1fr", "text-align: right"
+    return page.Html(
+        f'<span style="{bar}; print-color-adjust: exact"></span><span style="{grid}"><span>'
+        f'\N{MINUS SIGN}{limit}</span><span>0</span><span style="{right}">+{limit} grade units</span></span>'
+        f"{page.text(READING_HELP)}"
+    )
+
+
+def _model_rows(servable):
+    """What the model is, in words: rows of the report's table."""
+    known = servable.metadata
+    maps = ["regression activation map"] * servable.explains() + ["occlusion test"] * servable.occludes()
+    rows = {
+        "name": f"{servable.name}, version {servable.version}",
+        "architecture": known.get("architecture"),
+        "networks": known.get("networks"),
+        "image size": known.get("image_size") and f"{known['image_size']} pixels a side",
+        "grades": ", ".join(known.get("grade_names") or ()),
+        "thresholds": ", ".join(f"{cut:g}" for cut in known.get("thresholds") or ()),
+        "maps": ", ".join(maps) or "none",
+        "SHA-256 of its weights": known.get("sha256"),
+    }
+    return [[name, value] for name, value in rows.items() if value]
 
 
 def _reduced(data):
