@@ -6,7 +6,6 @@ import concurrent.futures
 import functools
 import itertools
 import math
-import random
 import threading
 import urllib.parse
 
@@ -46,7 +45,7 @@ class _Retry(urllib3.util.Retry):
         except InvalidHeader:
             asked = 0
         wait = min(self.backoff_factor * 2 ** (len(self.history) - 1), self.backoff_max)
-        if self.stopped.wait(max(asked, wait * random.uniform(0.5, 1.5))):
+        if self.stopped.wait(max(asked, wait * np.random.default_rng().uniform(0.5, 1.5))):
             raise InputError("stopped")
 
 
