@@ -20,13 +20,17 @@ _cleared = set()  # folders that this process has looked through for leftovers
 
 
 @contextlib.contextmanager
-def atomic_path(path):
+def atomic_path(path, mode=0o666):
     """Yields a temporary path beside `path` that replaces it when the block ends without error.
 
     The temporary name keeps the suffix of `path`, since some writers choose their format by it. If the
     block raises (a full disk, say), the temporary file goes and `path` is left as it was; an `OSError` names
     `path`.
     What a killed process left in the folder is removed.
+
+    Args:
+        path: the file.
+        mode: its permissions, less the umask.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -34,7 +38,7 @@ def atomic_path(path):
     owner = f"{_host()}.{os.getpid()}.{secrets.token_hex(4)}"
     temporary = path.parent / f"{_TEMPORARY}{owner}-{path.stem[:_STEM]}{path.suffix[:_STEM]}"
     try:
-        os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))  # less the umask
+        os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode))
         yield temporary
         with open(temporary, "rb") as file:
             os.fsync(file.fileno())

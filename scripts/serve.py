@@ -2,9 +2,10 @@
 
   python scripts/serve.py --model=savedmodels/NAME
 
-The page is at http://127.0.0.1:8501/ then, the model at /v1/models/NAME:predict. Others are let in by --host
-and --token_file, and should be given --tls_cert and --tls_key. Nothing is stored unless --save_dir says
-where. Research use only: no output may guide the care of a patient.
+The page is then at http://127.0.0.1:8501/, the model at /v1/models/NAME:predict. By default only this machine
+can reach it; --host and --token_file let others in, and --tls_cert and --tls_key encrypt what they send.
+Photographs are saved only if --save_dir names a folder. Serve only models that you trust: a SavedModel can
+read and write files when it runs. Research use only: no output may guide the care of a patient.
 """
 
 import _installed  # noqa: F401  isort: skip
@@ -12,22 +13,39 @@ from absl import flags
 
 from dr_keras import cli_flags
 
-flags.DEFINE_string("model", None, "Model made by export.py: folder of versions, or of one.", required=True)
-flags.DEFINE_string("name", None, "To serve it under. Default: its own.")
-flags.DEFINE_string("host", "127.0.0.1", "Address to listen on; 0.0.0.0 for all of this machine's.")
-flags.DEFINE_integer("port", 8501, "Of HTTP; 0 takes a free one.", lower_bound=0, upper_bound=65535)
-flags.DEFINE_integer("grpc_port", None, "Of gRPC. Default: no gRPC.", lower_bound=0, upper_bound=65535)
+flags.DEFINE_string(
+    "model",
+    None,
+    "SavedModel made by export.py: the folder of its versions, or of one. It can read and write files when "
+    "it runs: serve none that you don't trust.",
+    required=True,
+)
+flags.DEFINE_string("name", None, "Name to serve the model under. Default: the model's own.")
+flags.DEFINE_string("host", "127.0.0.1", "Address to listen on; 0.0.0.0 for all addresses of this machine.")
+flags.DEFINE_integer("port", 8501, "Port for HTTP; 0 takes a free one.", lower_bound=0, upper_bound=65535)
+flags.DEFINE_integer("grpc_port", None, "Port for gRPC. Default: no gRPC.", lower_bound=0, upper_bound=65535)
 cli_flags.define_token_file("that clients and the page must give")
 flags.DEFINE_string("tls_cert", None, "Certificate file, for HTTPS.")
 flags.DEFINE_string("tls_key", None, "Key file of --tls_cert.")
-flags.DEFINE_string("save_dir", None, "Folder to keep photographs sent from the page, and their results.")
-flags.DEFINE_integer("max_batch", 16, "Photographs in a batch.", lower_bound=1)
-flags.DEFINE_float("max_wait_ms", 5.0, "How long a batch waits for more photographs.", lower_bound=0.0)
-flags.DEFINE_integer("max_queue", 64, "Photographs that wait; beyond, the answer is 503.", lower_bound=1)
-flags.DEFINE_integer("max_body_mb", 32, "Size of a request in MiB; beyond, 413.", lower_bound=1)
-flags.DEFINE_float("max_megapixels", 50.0, "Size of a photograph; beyond, 400.", lower_bound=0.01)
-flags.DEFINE_float("body_seconds", 30.0, "In which a request must have arrived; else 408.", lower_bound=0.1)
-flags.DEFINE_float("seconds", 60.0, "In which a request must be answered; else 504.", lower_bound=0.1)
+flags.DEFINE_string(
+    "save_dir",
+    None,
+    "Folder in which photographs sent from the page are saved with their results, for its owner alone.",
+)
+flags.DEFINE_integer("max_batch", 16, "Largest number of photographs in a batch.", lower_bound=1)
+flags.DEFINE_float("max_wait_ms", 5.0, "Milliseconds that a batch waits for more rows.", lower_bound=0.0)
+flags.DEFINE_integer(
+    "max_queue",
+    64,
+    "Largest number of photographs that wait, else 503, and of photographs in a request, else 413.",
+    lower_bound=1,
+)
+flags.DEFINE_integer("max_body_mb", 32, "Largest size of a request in MiB; else 413.", lower_bound=1)
+flags.DEFINE_float("max_megapixels", 50.0, "Largest size of a photograph; else 400.", lower_bound=0.01)
+flags.DEFINE_float(
+    "body_seconds", 30.0, "Time for a request to arrive, in seconds; else 408.", lower_bound=0.1
+)
+flags.DEFINE_float("seconds", 60.0, "Time until the answer, in seconds; else 504.", lower_bound=0.1)
 
 FLAGS = flags.FLAGS
 
@@ -45,7 +63,7 @@ def main(argv):
     model = servable.load_servable(FLAGS.model, FLAGS.name)
     model.warm_up()
     telemetry.start_log()
-    # The server's own handler is called first; once it has ended, the signal comes here.
+    # uvicorn handles the signal first and raises it again once it has ended: by then there is nothing to do.
     signal.signal(signal.SIGTERM, lambda number, frame: None)
     asyncio.run(server.serve(model, settings, _say_where))
 

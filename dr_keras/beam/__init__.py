@@ -1,8 +1,8 @@
-"""Pipelines of Apache Beam: the extra `beam`."""
+"""Apache Beam pipelines for preparation and screening; they need the extra `beam`."""
 
 import logging
 
-logging.disable(logging.CRITICAL)  # Beam warns of Google's packages, which nothing here asks for
+logging.disable(logging.CRITICAL)  # Beam warns that Google's packages are absent, which nothing here needs
 import apache_beam  # noqa: E402, F401
 
 logging.disable(logging.NOTSET)

@@ -1,4 +1,4 @@
-"""Runs a pipeline on the engine that was asked for, shows how far it is, and tells failures in one line."""
+"""Runs a Beam pipeline on a chosen engine, shows its progress, and reports failures in one line."""
 
 import collections
 import contextlib
@@ -22,20 +22,18 @@ from dr_keras.beam import worker
 from dr_keras.errors import InputError
 
 EMBEDDED = "DirectRunner"
-_FULL_NAMES = {
-    "DaskRunner": "apache_beam.runners.dask.dask_runner.DaskRunner"
-}  # the one that Beam asks it of
+_FULL_NAMES = {"DaskRunner": "apache_beam.runners.dask.dask_runner.DaskRunner"}  # Beam needs its path
 _POLL_SECONDS = 0.5
-_TOLD = re.compile(r"<told>(\{\".*?\})</told>")  # not the line of code below, which a traceback quotes
+_TOLD = re.compile(r"<told>(\{\".*?\})</told>")  # doesn't match this module's own code in a traceback
 
 
 @dataclasses.dataclass(frozen=True)
 class Engine:
-    """Where a pipeline runs.
+    """The engine that runs a pipeline.
 
     Attributes:
-        runner: Beam's name of it.
-        workers: processes of the embedded one, this one alone if 1; all usable cores if None.
+        runner: Beam's name of the engine.
+        workers: number of processes of the embedded engine, 1 for this process alone; None for one a core.
         arguments: tuple of Beam's own flags, of the form "--flink_master=HOST:PORT".
     """
 
@@ -50,13 +48,13 @@ def run(build, engine, folder, awaited, progress=None):
     Args:
         build: called with the `beam.Pipeline`; adds the transforms.
         engine: `Engine`.
-        folder: where the pipeline writes.
-        awaited: dict of the files that it will write there to the number of photographs in each.
+        folder: the folder that the pipeline writes to.
+        awaited: dict of each file name that it will write there to the number of photographs in that file.
         progress: wraps an iteration over all these photographs as `tqdm.tqdm` does, called with `total`.
 
     Raises:
-        InputError: if a worker told one (see `telling`), the pipeline was stopped, or files of `awaited` are
-            missing.
+        InputError: if a worker raised one (see `telling`), the pipeline was stopped, or files of `awaited`
+            are missing.
         OSError: if a worker couldn't write.
     """
     options, runner = _options_and_runner(engine)
@@ -65,7 +63,7 @@ def run(build, engine, folder, awaited, progress=None):
         running = _Running(lambda: _run_pipeline(build, options, runner))
         while running.is_alive():
             running.join(_POLL_SECONDS)
-            if lost:  # Beam would wait for it for ever
+            if lost:  # Beam would wait for the lost worker for ever
                 raise InputError(
                     "a worker process was killed, for want of memory perhaps; try fewer --workers"
                 )
@@ -85,7 +83,7 @@ def run(build, engine, folder, awaited, progress=None):
 
 @contextlib.contextmanager
 def telling():
-    """In a worker: what the block raises for the user to mend reaches `run`, through whatever engine."""
+    """In a worker, passes errors that a user can fix (`InputError`, `OSError`) on to `run`, on any engine."""
     try:
         yield
     except OSError as error:
@@ -100,7 +98,7 @@ def telling():
 
 
 class _Running(threading.Thread):
-    """A function at work in a thread that nothing waits for at exit; then its `result` or `error`."""
+    """Runs a function in a thread that doesn't delay exit; afterwards it has the `result` or the `error`."""
 
     def __init__(self, function):
         super().__init__(daemon=True)
@@ -124,7 +122,7 @@ def _options_and_runner(engine):
     if engine.runner != EMBEDDED:
         name = _FULL_NAMES.get(engine.runner, engine.runner)
         return PipelineOptions([f"--runner={name}", *engine.arguments]), None
-    # Beam's DirectRunner would first download another runner and try that one.
+    # Beam's own DirectRunner would first download another runner and try that one.
     workers = engine.workers or len(os.sched_getaffinity(0))
     options = PipelineOptions([f"--direct_num_workers={workers}", *engine.arguments])
     encoded = JobServiceHandle.encode_pipeline_options(options.get_all_options())
@@ -151,7 +149,7 @@ def _raise_told(error):
 
 @contextlib.contextmanager
 def _quiet():
-    """Keeps Beam's log to itself: the embedded engine raises its errors too, and they are then told once."""
+    """Silences Beam's log: the embedded engine also raises its errors, and `run` reports them once."""
     before = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:
@@ -162,7 +160,7 @@ def _quiet():
 
 @contextlib.contextmanager
 def _lost_workers():
-    """Yields a list that grows when a thread of Beam says that the process it looks after is gone."""
+    """Yields a list to which an error is added when a thread of Beam finds that its worker process ended."""
     lost, before = [], threading.excepthook
 
     def hook(arguments):
@@ -178,7 +176,7 @@ def _lost_workers():
 
 @contextlib.contextmanager
 def _bar(folder, awaited, progress):
-    """Counts the photographs of the files that have appeared in `folder`, while the block runs."""
+    """While the block runs, shows how many photographs are in the awaited files that exist in `folder`."""
     if progress is None:
         yield
         return

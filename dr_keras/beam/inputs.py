@@ -1,4 +1,4 @@
-"""The photographs that `--input` names."""
+"""The inputs of a screening: the photographs that `--input` names."""
 
 import glob
 import os
@@ -15,10 +15,10 @@ def find_photographs(named):
 
     Args:
         named: a folder, searched with its subfolders; a glob pattern; a photograph; or a text file with a
-            path a line, which is read line by line: its order and repeats are kept.
+            path a line, whose order and repeats are kept.
 
     Raises:
-        InputError: if there are none.
+        InputError: if there is no photograph.
     """
     if Path(named).suffix.lower() in _LIST_SUFFIXES:
         found = _lines(named)

@@ -1,7 +1,7 @@
-"""Preparation of a dataset as an Apache Beam pipeline: the shards and the manifest of `data.preparation`.
+"""Preparation of a dataset as an Apache Beam pipeline, with the shards and manifest of `data.preparation`.
 
-The work of a shard stays together on one worker, so that a shard is whole or absent wherever it was made.
-Photographs and output must lie where every worker finds them under the same name.
+One worker prepares all of a shard, so that a shard is either whole or absent on any engine. Every worker must
+find the photographs and the output folder under the same paths.
 """
 
 import functools
@@ -16,10 +16,10 @@ WORK = "work.jsonl"
 
 
 def prepare_dataset(dataset, output_dir, image_size, where, progress=None, steps=()):
-    """Prepares a dataset by a pipeline; otherwise as `data.preparation.prepare_dataset`.
+    """Prepares a dataset by a pipeline; does what `data.preparation.prepare_dataset` does.
 
     Args:
-        where: `engine.Engine`.
+        where: `engine.Engine`; the other arguments are those of `data.preparation.prepare_dataset`.
     """
     write_shards = functools.partial(_write_shards, where=where)
     preparation.prepare_dataset(
@@ -58,7 +58,7 @@ class _PrepareShard(beam.DoFn):
         with engine.telling():
             sources = work_list.read(self._work, shard)
             if preparation.shard_is_done(self._output_dir, shard.number, self._header, sources):
-                return  # the engine lost sight of it and asks again
+                return  # the engine lost the shard's result and asks for it again
             size, steps = self._header["image_size"], self._header["normalization"]
             results = [
                 (source, *preparation.prepare_or_reason(source["record"]["path"], size, steps))

@@ -1,9 +1,9 @@
-"""Grading of photographs without number as an Apache Beam pipeline, by RunInference.
+"""Grading of any number of photographs as an Apache Beam pipeline with RunInference.
 
-The photographs are divided into numbered shards, and a shard is what a worker grades, writes and, if the
-pipeline is killed, has done or not. (Were single photographs passed around and gathered into shards, a batch
-engine would write nothing until it had graded everything.) Photographs, model and output must lie where every
-worker finds them under the same name.
+The photographs are divided into numbered shards. A worker grades a shard and writes it as a whole, so after a
+kill a shard is either done or absent. (If single photographs were passed around and then gathered into
+shards, a batch engine would write nothing until it had graded all.) Every worker must find the photographs,
+the model and the output folder under the same paths.
 """
 
 import dataclasses
@@ -32,9 +32,9 @@ class Grading:
     """How photographs are graded.
 
     Attributes:
-        model: a run, `.keras` file or exported model.
-        thresholds: four cuts from score to grade; None takes the model's own.
-        batch_size: photographs in a batch of the network.
+        model: path of a run, a `.keras` file or an exported model.
+        thresholds: four increasing thresholds between the grades, in grade units; None: the model's.
+        batch_size: number of photographs that the network grades at once.
     """
 
     model: str
@@ -43,15 +43,15 @@ class Grading:
 
 
 def screen(photographs, output_dir, grading, where, table="csv", shard_rows=256, progress=None):
-    """Grades photographs into shards of a table; goes on where a killed run left off.
+    """Grades photographs into shards of a table; continues where a killed run left off.
 
     Args:
-        photographs: iterable of absolute paths, the same ones in the same order each time.
-        output_dir: folder for the shards; created.
+        photographs: iterable of absolute paths; a continued run needs the same ones in the same order.
+        output_dir: folder for the shards; made if it doesn't exist.
         grading: `Grading`.
         where: `engine.Engine`.
-        table: of `tables.FORMATS`.
-        shard_rows: photographs in a shard.
+        table: one of `tables.FORMATS`.
+        shard_rows: number of photographs in a shard.
         progress: wraps the iteration as `tqdm.tqdm` does, called with `total`; nothing if None.
 
     Returns:
@@ -87,7 +87,7 @@ def screen(photographs, output_dir, grading, where, table="csv", shard_rows=256,
 
 
 def model_sha256(path):
-    """SHA-256 of a model's file; of several (folds, a SavedModel) one after the other."""
+    """Returns the SHA-256 of a model's file, or of its files (folds, a SavedModel) one after the other."""
     return work_list.sha256(*formats.model_files(path))
 
 
@@ -137,7 +137,7 @@ def _grade_missing(shards, output_dir, manifest, grading, where, progress):
 
 
 class PhotographGrader(ModelHandler):
-    """Grades a shard's photographs in batches, as `scripts/predict.py` does; loaded once in a process.
+    """Grades a shard's photographs in batches, as `scripts/predict.py` does; a process loads the model once.
 
     Args:
         grading: `Grading`.
@@ -149,7 +149,7 @@ class PhotographGrader(ModelHandler):
         self._grading, self._work = grading, work
 
     def should_skip_batching(self):
-        """A shard is RunInference's batch: it gathers none, for Dask's runner loses what it would gather."""
+        """Returns True: a shard is a batch already, and Dask's runner loses what Beam would gather."""
         return True
 
     def load_model(self):
@@ -158,7 +158,7 @@ class PhotographGrader(ModelHandler):
             return load_grader(self._grading.model, self._grading.thresholds)
 
     def run_inference(self, batch, model, inference_args=None):
-        """Grades a `Shard`: list of one (number, rows as of `graded.grade_row`)."""
+        """Grades a `Shard`; returns a list of one (number, rows as from `graded.grade_row`)."""
         shard = work_list.Shard(*batch)
         with engine.telling():
             paths = work_list.read(self._work, shard)

@@ -1,4 +1,4 @@
-"""The tables that a screening writes: a shard of grades, and of what can't be read its dead letters."""
+"""The tables that a screening writes: shards of grades, and the files that can't be read (dead letters)."""
 
 import csv
 import io
@@ -20,9 +20,9 @@ def write_shard(folder, number, form, rows, model):
     """Writes the rows of a shard, and those with an error among its dead letters; each file whole or not.
 
     Args:
-        folder: where to.
-        number: of the shard.
-        form: of `FORMATS`.
+        folder: where the files are written.
+        number: the shard's number.
+        form: one of `FORMATS`.
         rows: list of dicts, see `graded.grade_row`.
         model: SHA-256 of the model.
     """
@@ -31,11 +31,11 @@ def write_shard(folder, number, form, rows, model):
         _write(_dead_path(folder, number), _csv(DEAD_COLUMNS, dead))
     graded = [row | {"model": model} for row in rows if not row["error"]]
     content = (_csv if form == "csv" else _parquet)(COLUMNS, graded)
-    _write(folder / shard_name(number, form), content)  # last: its presence says that the shard is whole
+    _write(folder / shard_name(number, form), content)  # last: its presence means that the shard is whole
 
 
 def merge_dead_letters(folder, num_shards):
-    """Makes one `unreadable.csv` of the dead letters of all shards; returns how many there are."""
+    """Merges the dead letters of all shards into `unreadable.csv`; returns their number."""
     count, parts = 0, [_dead_path(folder, number) for number in range(num_shards)]
     parts = [part for part in parts if part.exists()]
     with files.atomic_path(folder / DEAD_LETTERS) as temporary, _text(open(temporary, "wb")) as merged:
@@ -67,7 +67,7 @@ def _write(path, content):
 
 
 def _text(file):
-    # A file name may hold bytes that are no text: they are written as they are.
+    # A file name may contain bytes that aren't UTF-8: they are written as they are.
     return io.TextIOWrapper(file, encoding="utf-8", errors="surrogateescape", newline="")
 
 

@@ -1,6 +1,6 @@
-"""A list of work on disk, divided into numbered shards: what a pipeline passes around is a place in it.
+"""A list of work on disk, divided into numbered shards; the pipeline passes around only a shard's position.
 
-However long the list, the pipeline itself stays small, and no process holds more of the list than a shard.
+However long the list, the pipeline stays small, and no process holds more of the list than a shard.
 """
 
 import hashlib
@@ -12,9 +12,9 @@ class Shard(NamedTuple):
     """A stretch of a work list.
 
     Attributes:
-        number: from 0.
-        offset: where it begins in the file, bytes.
-        rows: entries in it.
+        number: the shard's number, from 0.
+        offset: its first byte in the file.
+        rows: the number of its entries.
     """
 
     number: int
@@ -41,14 +41,14 @@ def write(path, shards):
 
 
 def read(path, shard):
-    """Reads the entries of a `Shard`: a list."""
+    """Returns the entries of a `Shard` as a list."""
     with open(path, encoding="ascii") as file:
         file.seek(shard.offset)
         return [json.loads(file.readline()) for _ in range(shard.rows)]
 
 
 def sha256(*paths):
-    """SHA-256 of files, one after the other, read piece by piece."""
+    """Returns the SHA-256 of files, one after the other, without loading them whole."""
     digest = hashlib.sha256()
     for path in paths:
         with open(path, "rb") as file:

@@ -1,4 +1,4 @@
-"""A worker process of the embedded engine: Beam's own, but silent, and gone when the driver is."""
+"""A worker process of the embedded engine: Beam's own, but silent, and ended when the driver ends."""
 
 import logging
 import os
@@ -11,9 +11,9 @@ from apache_beam.runners.worker import sdk_worker_main
 
 
 def main():
-    """Works for the driver that started this process and gave its own number as the argument."""
-    logging.disable(logging.CRITICAL)  # what goes wrong is sent to the driver
-    cv2.setNumThreads(1)  # the other cores have workers of their own
+    """Works for the driver, which started this process with its own process id as the argument."""
+    logging.disable(logging.CRITICAL)  # errors are sent to the driver
+    cv2.setNumThreads(1)  # each core has a worker
     threading.Thread(target=_end_with_parent, args=(int(sys.argv[1]),), daemon=True).start()
     sdk_worker_main.main(sys.argv[:1])
 

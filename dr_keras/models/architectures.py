@@ -100,7 +100,7 @@ def _alexnet(name, variant):
         _later("alexnet_weights", "load_trunk"),
     )
     heads = ("regression", "classification")
-    return Architecture(_later("alexnet", name), (256,), heads, ("hidden",), weights)
+    return Architecture(_later("alexnets", name), (256,), heads, ("hidden",), weights)
 
 
 ARCHITECTURES = {

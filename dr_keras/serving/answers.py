@@ -1,10 +1,10 @@
-"""TensorFlow Serving's JSON form of the answer to a Predict request, as its documentation has it."""
+"""Writes answers to Predict requests in the JSON that TensorFlow Serving documents."""
 
 import base64
 import json
 import math
 
-_BINARY = "_bytes"  # the end of the name of a tensor whose strings are bytes
+_BINARY = "_bytes"  # ends the name of a tensor whose strings are bytes, sent as base64
 
 
 def write_answer(outputs, form):

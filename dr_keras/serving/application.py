@@ -1,4 +1,4 @@
-"""The server's routes: TensorFlow Serving's REST paths, a page for people, and how the server fares."""
+"""The server's routes: TensorFlow Serving's REST paths, a page for people, health and metrics."""
 
 import asyncio
 import html
@@ -38,12 +38,12 @@ def make_application(predictor, metrics, token=None, host="127.0.0.1", save_dir=
         predictor: `Predictor`.
         metrics: `telemetry.Metrics`.
         token, host: see `Gateway`.
-        save_dir: folder in which photographs sent from the page and their results are kept; None keeps none.
+        save_dir: folder in which photographs sent from the page are saved with their results, or None.
 
     Returns:
         The application.
     """
-    # Its pages of documentation would load scripts from elsewhere.
+    # FastAPI's documentation pages would load scripts from other servers.
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     _add_rest(app, predictor)
     _add_page(app, predictor, token, save_dir)
@@ -185,7 +185,7 @@ async def read_body(request, limits):
                 is_too_large |= size > limits.max_body
                 if max(size, claimed) > _DISCARDED * limits.max_body:
                     raise refused
-                # What is somewhat too large is read to its end, so that its sender hears why it is refused.
+                # A somewhat too large body is read to its end: a client that is cut off misses the reason.
                 if is_too_large:
                     parts.clear()
                 else:

@@ -1,4 +1,4 @@
-"""Rows of several callers, gathered into one batch for a model."""
+"""Gathers rows of several requests into one batch for the model."""
 
 import asyncio
 import collections
@@ -8,7 +8,7 @@ from typing import Any
 
 from dr_keras.serving.refusal import Refused
 
-_MOST_PACES = 64  # keys whose seconds for a row are remembered
+_MOST_PACES = 64  # keys for which the seconds that a row took are remembered
 
 
 @dataclasses.dataclass
@@ -21,16 +21,16 @@ class _Waiting:
 
 
 class Batcher:
-    """A queue before a function that works on batches, one at a time, in a thread of its own.
+    """A queue in front of a function that works on one batch at a time, in a thread of its own.
 
     Args:
-        function: (key, rows) -> a result for each row; rows of a batch have one key.
-        max_batch: rows in a batch at most.
+        function: (key, rows) -> a result for each row; all rows of a batch have the same key.
+        max_batch: largest number of rows in a batch.
         max_wait: seconds that the first row of a batch waits for others, at most.
-        max_queue: rows that wait at most.
-        max_cost: sum of the rows' costs in a batch at most; a costlier row goes alone.
-        max_delay: seconds that rows may wait for their turn, as far as can be told from the last batches.
-        observe: called with the number of rows of every batch; nothing if None.
+        max_queue: largest number of rows that wait.
+        max_cost: largest sum of the rows' costs in a batch; a row that costs more goes alone.
+        max_delay: longest time in the queue, in seconds, as estimated from the last batches.
+        observe: called with the number of rows of every batch, unless None.
     """
 
     def __init__(
@@ -53,22 +53,22 @@ class Batcher:
         self._worker = asyncio.create_task(self._work())
 
     def __len__(self):
-        """How many rows wait."""
+        """Number of rows that wait."""
         return len(self._waiting)
 
     async def submit(self, key, rows, costs=None):
         """Waits for the results of rows.
 
         Args:
-            key: what has to be equal within a batch.
-            rows: list, one or more.
-            costs: list of a number for each; none cost anything if None.
+            key: hashable; rows share a batch only if their keys are equal.
+            rows: list of one row or more.
+            costs: list of a number for each row; all are 0 if None.
 
         Returns:
             List of results.
 
         Raises:
-            Refused: 413 for more rows than can ever wait, 503 if there is no room now, or if it is closing.
+            Refused: 413 for more rows than the queue holds, 503 while it is full or closing.
         """
         if len(rows) > self._max_queue:
             raise Refused(413, f"{len(rows)} photographs in a request, expected at most {self._max_queue}")
@@ -89,7 +89,7 @@ class Batcher:
         return await asyncio.gather(*(item.result for item in items))
 
     async def close(self):
-        """Finishes what waits, and ends the thread."""
+        """Finishes the rows that wait, and ends the thread."""
         self._closing = True
         self._changed.set()
         await self._worker
@@ -103,13 +103,13 @@ class Batcher:
                 for item, result in zip(batch, results, strict=True):
                     if not item.result.done():
                         item.result.set_result(result)
-            except Exception as error:  # it belongs to those who wait for it, and never ends this only worker
+            except Exception as error:  # for those who wait for the batch; this only worker goes on
                 for item in batch:
                     if not item.result.done():
                         item.result.set_exception(error)
 
     async def _run(self, batch):
-        """Runs the function on a batch; its results."""
+        """Returns the function's results on a batch."""
         loop, rows = asyncio.get_running_loop(), [item.row for item in batch]
         self._observe(len(batch))
         start = loop.time()
@@ -121,7 +121,7 @@ class Batcher:
             self._pace[batch[0].key] = (loop.time() - start) / len(batch)
 
     async def _is_due(self):
-        """Waits until a batch should start; False once closed and empty."""
+        """Waits until a batch should start; returns False once the queue is closed and empty."""
         loop = asyncio.get_running_loop()
         while not self._closing:
             wait = None

@@ -1,7 +1,7 @@
-"""TensorFlow Serving's JSON forms of a Predict request, as its documentation has them.
+"""Reads Predict requests in the JSON that TensorFlow Serving documents.
 
-Its rules for numbers, base64 and shapes are kept, and the wording of its errors as far as it helps; unlike
-there an error never repeats the request.
+The rules for numbers, base64 and shapes are TensorFlow Serving's, and so is the wording of errors where it
+helps. Unlike there, an error never repeats the request.
 """
 
 import base64
@@ -25,7 +25,7 @@ class Spec:
 
     Attributes:
         dtype: name of the NumPy dtype, or "string".
-        shape: tuple of ints, None where any length goes; or None where any shape goes.
+        shape: tuple of ints, with None for an axis of any length; or None for any shape.
     """
 
     dtype: str
@@ -65,7 +65,7 @@ def read_request(body, find_inputs, max_rows=math.inf):
     """Reads the body of a Predict request.
 
     Args:
-        body: bytes, JSON; `NaN` and `Infinity` may stand in it.
+        body: bytes, JSON that may contain `NaN` and `Infinity`.
         find_inputs: function of a signature's name, returning dict of input name to `Spec`.
         max_rows: rows in a request, at most.
 

@@ -1,4 +1,4 @@
-"""What every request passes first: who may ask, how many at once; and what is told of it afterwards."""
+"""Gateway that every request passes first: checks who may ask and how many at once, and logs the answer."""
 
 import asyncio
 import hmac
@@ -12,8 +12,8 @@ from starlette.responses import Response
 from dr_keras.serving.refusal import Refused
 from dr_keras.serving.telemetry import LOG
 
-_CLOSING = (408, 413)  # after these nothing more is read
-_OPEN = ("/", "/page.css", "/page.js", "/healthz")  # without a token: they tell nothing of anybody
+_CLOSING = (408, 413)  # answers after which the connection is closed and nothing more is read
+_OPEN = ("/", "/page.css", "/page.js", "/healthz")  # answered without a token
 _HEADERS = (
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
@@ -22,15 +22,16 @@ _HEADERS = (
 
 
 class Gateway:
-    """ASGI middleware.
+    """ASGI middleware that admits requests and logs the answers.
 
     Args:
         app: the application behind it.
         metrics: `telemetry.Metrics`.
-        token: without which nothing of substance is answered; None asks for none.
-        host: on which the server listens. Without a token, requests must be for it or for this machine by
-            name, so that a page from elsewhere can't reach it through a name that points here.
-        limits: `Limits`; as many requests as wait and are in a batch are answered at once.
+        token: required of every request that grades or tells about the model; None requires none.
+        host: address on which the server listens. Without a token, the Host header of a request must name it
+            or this machine, so that a page from elsewhere can't reach the server through a domain that it
+            points here (DNS rebinding).
+        limits: `Limits`; at most `max_queue + max_batch` requests are worked on at a time.
     """
 
     def __init__(self, app, metrics, token, host, limits):
@@ -101,19 +102,19 @@ class Gateway:
 
 
 class _Body:
-    """The body of a request, as the server hands it over."""
+    """The body of a request; knows whether it was received to its end."""
 
     def __init__(self, receive, limits):
         self._receive, self._limits, self._is_whole = receive, limits, False
 
     async def receive(self):
-        """The next message, as of ASGI."""
+        """Returns the next ASGI message."""
         message = await self._receive()
         self._is_whole = message["type"] != "http.request" or not message.get("more_body")
         return message
 
     async def hear_out(self):
-        """Reads and drops what is left: a sender who is cut off while it sends doesn't hear the answer."""
+        """Reads and drops the rest: a client that is cut off while it sends never reads the answer."""
         size = 0
         try:
             async with asyncio.timeout(self._limits.body_seconds):
@@ -139,7 +140,7 @@ def bears(header, token):
 
 
 def refusal(refused):
-    """The answer to a refused request, in TensorFlow Serving's form of an error."""
+    """Makes the response to a refused request: JSON in TensorFlow Serving's form of an error."""
     headers = {"Connection": "close"} if refused.status in _CLOSING else {}
     if refused.retry_after is not None:
         headers["Retry-After"] = str(refused.retry_after)

@@ -1,4 +1,4 @@
-"""gRPC as TensorFlow Serving speaks it, on the message classes of the package tensorflow-serving-api."""
+"""TensorFlow Serving's gRPC services, on the message classes of the package tensorflow-serving-api."""
 
 import math
 
@@ -37,7 +37,7 @@ _AVAILABLE = get_model_status_pb2.ModelVersionStatus.AVAILABLE
 
 
 async def start(predictor, settings):
-    """Starts to answer.
+    """Starts the gRPC server.
 
     Args:
         predictor: `Predictor`.
@@ -95,7 +95,7 @@ class _Service(
             return answer
 
     async def GetModelMetadata(self, request, context):
-        """Tells the signatures."""
+        """Answers with the signatures."""
         async with _Answering(context, self._token):
             self._check(request.model_spec)
             if list(request.metadata_field) != ["signature_def"]:
@@ -109,7 +109,7 @@ class _Service(
             return answer
 
     async def GetModelStatus(self, request, context):
-        """Tells the versions."""
+        """Answers with the one version."""
         async with _Answering(context, self._token):
             self._check(request.model_spec, wants_status=True)
             answer = get_model_status_pb2.GetModelStatusResponse()
@@ -133,7 +133,7 @@ class _Service(
         expected = tf.dtypes.as_dtype(spec.dtype)
         if proto.dtype != expected.as_datatype_enum:
             raise Refused(400, f"input {name}: expected to be {spec.dtype}")
-        # A tensor may name its shape and give one value for all: what that would become is limited here.
+        # A tensor may state a shape and one value for all elements: the size that it expands to is limited.
         sizes = [dim.size for dim in proto.tensor_shape.dim]
         limits = self._predictor.limits
         most = limits.max_queue if spec.dtype == "string" else limits.max_body // expected.size
@@ -150,7 +150,7 @@ def _proto(array):
 
 
 class _Answering:
-    """Context of one call: asks for the token, and turns a refusal into a gRPC status."""
+    """Context of one call: checks the token, and turns a refusal into a gRPC status."""
 
     def __init__(self, context, token):
         self._context, self._token = context, token

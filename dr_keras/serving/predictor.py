@@ -1,4 +1,7 @@
-"""From a request's tensors to its answer, whichever way it came: checked, queued, run in a batch."""
+"""Runs a request's tensors through the model: checks them, queues their rows, stacks the results.
+
+REST, gRPC and the page all come this way.
+"""
 
 import asyncio
 import io
@@ -11,12 +14,13 @@ from dr_keras.serving.batching import Batcher
 from dr_keras.serving.refusal import Refused
 from dr_keras.serving.servable import OCCLUDE, PHOTOGRAPHS
 
-_PATIENCE = 0.5  # of the time for an answer; who would wait longer than that is turned away at once
-_BATCH_PIXELS = 100e6  # decoded at once; some 2 GB while they are being prepared
+# Share of the time for an answer that may pass in the queue; requests that would wait longer are refused.
+_PATIENCE = 0.5
+_BATCH_PIXELS = 100e6  # decoded in one batch at most; preparing them takes some 2 GB
 
 
 class Predictor:
-    """A `Servable` behind a queue. It needs a running event loop, and `close` at the end.
+    """A `Servable` behind a queue. Make it in a running event loop, and `close` it at the end.
 
     Args:
         servable: the model.
@@ -76,7 +80,7 @@ class Predictor:
         return self.servable.run(key[0], rows)
 
     def _cost(self, number, row):
-        """Pixels that will be decoded of a row's photograph."""
+        """Pixels that the model will decode of a row's photograph; a JPEG may be decoded reduced."""
         if PHOTOGRAPHS not in row:
             return 0
         try:
@@ -84,7 +88,7 @@ class Predictor:
                 kind, (width, height) = image.format, image.size
         except Image.DecompressionBombError:
             kind, width, height = "PNG", 1, decoding.MAX_PIXELS + 1
-        except Exception:  # Pillow raises many kinds for damaged headers; the signature says what is wrong
+        except Exception:  # Pillow raises many kinds for damaged headers; the model's answer will say why
             return _BATCH_PIXELS
         if width * height > self.limits.max_pixels:
             raise Refused(

@@ -1,15 +1,15 @@
-"""The one way in which a request is turned down: a status, and one line that says why."""
+"""The exception by which every part of the server turns a request down: a status, and one line of reason."""
 
 _LONGEST = 300  # characters
 
 
 class Refused(Exception):
-    """A request that isn't answered.
+    """A request is turned down.
 
     Args:
         status: HTTP status code.
-        message: why; made one line, and cut off where it is long, since it may quote the request.
-        retry_after: seconds after which it may be tried again, or None.
+        message: the reason; made one line of at most 300 characters, since it may quote the request.
+        retry_after: seconds after which the client may try again, or None.
     """
 
     def __init__(self, status, message, retry_after=None):

@@ -1,4 +1,4 @@
-"""An exported model as the server sees it: named signatures with inputs of known type, run on rows."""
+"""The served model: an exported SavedModel with named signatures and their inputs' types and shapes."""
 
 import dataclasses
 
@@ -11,18 +11,18 @@ from dr_keras.inference.saved_model import load_saved_model
 from dr_keras.serving.forms import Spec
 from dr_keras.serving.refusal import Refused
 
-PHOTOGRAPHS = "image_bytes"  # the input that takes photographs as they are
+PHOTOGRAPHS = "image_bytes"  # the input that takes the bytes of image files
 EXPLAIN, OCCLUDE = "explain", "occlude"
 
 
 @dataclasses.dataclass(frozen=True)
 class Servable:
-    """A version of a model, loaded.
+    """A loaded version of a model.
 
     Attributes:
-        name: under which it is served.
+        name: the name under which it is served.
         version: its number.
-        metadata: dict, what its `dr_keras.json` says.
+        metadata: dict, the content of its `dr_keras.json`.
         definitions: dict of signature name to `tensorflow.SignatureDef`.
         functions: dict of signature name to compiled function.
     """
@@ -34,21 +34,21 @@ class Servable:
     functions: dict
 
     def inputs(self, signature):
-        """Returns dict of input name to `Spec` of a signature; `Refused` with 400 if there is none such."""
+        """Returns dict of input name to `Spec` for a signature; raises `Refused` (400) if it is unknown."""
         if signature not in self.functions:
             raise Refused(400, f'Serving signature name: "{signature}" not found in signature def')
         return {name: _spec(info) for name, info in self.definitions[signature].inputs.items()}
 
     def explains(self):
-        """Whether it has regression activation maps."""
+        """Whether the model makes regression activation maps."""
         return EXPLAIN in self.functions
 
     def occludes(self):
-        """Whether it has the occlusion test."""
+        """Whether the model offers the occlusion test."""
         return OCCLUDE in self.functions
 
     def warm_up(self):
-        """Runs what takes photographs once: the first call is slow."""
+        """Runs each signature that takes photographs once, since TensorFlow's first call is slow."""
         row = {PHOTOGRAPHS: np.array(warm_up.photograph(), object)}
         for signature in self.functions:
             if signature in warm_up.SIGNATURES and PHOTOGRAPHS in self.inputs(signature):
@@ -70,11 +70,11 @@ class Servable:
 
 
 def load_servable(path, name=None):
-    """Loads a model.
+    """Loads a model; only one that is trusted, since a SavedModel can read and write files when it runs.
 
     Args:
-        path: as for `inference.saved_model.load_saved_model`: of a version, or of the folder of versions.
-        name: to serve it under; the model's own if None.
+        path: as for `inference.saved_model.load_saved_model`: folder of a version, or of several.
+        name: the name to serve it under; the model's own if None.
 
     Returns:
         `Servable`.

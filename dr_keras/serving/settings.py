@@ -1,4 +1,4 @@
-"""How a server listens, and what it takes on."""
+"""Settings of a server: addresses, access, and limits on its load."""
 
 import dataclasses
 import ipaddress
@@ -11,16 +11,16 @@ _LEAST_TOKEN = 16  # characters
 
 @dataclasses.dataclass(frozen=True)
 class Limits:
-    """What a server takes on.
+    """Limits on a server's load.
 
     Attributes:
-        max_batch: photographs in a batch.
+        max_batch: largest number of photographs in a batch.
         max_wait: seconds that the first photograph of a batch waits for others.
-        max_queue: photographs that wait; with `max_batch`, requests that are answered at once.
-        max_body: bytes of a request.
-        max_pixels: of a photograph.
-        body_seconds: in which a request must have arrived.
-        seconds: in which a request must be answered.
+        max_queue: largest number of photographs that wait, and of rows in a request.
+        max_body: largest size of a request, in bytes.
+        max_pixels: largest size of a photograph, in pixels.
+        body_seconds: time for a request to arrive, and for the next one to begin on an open connection.
+        seconds: time from a request's arrival to its answer, parsing included.
     """
 
     max_batch: int = 16
@@ -34,14 +34,14 @@ class Limits:
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """How a server listens.
+    """Settings of a server.
 
     Attributes:
-        host, port: of HTTP; port 0 takes a free one.
-        grpc_port: None for no gRPC.
-        token: asked for in every request of substance; None asks for none, on this machine only.
-        tls_cert, tls_key: files for HTTPS, or None.
-        save_dir: folder for photographs sent from the page and their results; None keeps none.
+        host, port: address for HTTP; port 0 takes a free one.
+        grpc_port: port for gRPC, or None for no gRPC.
+        token: bearer token that clients must send; None, for a server on this machine only, requires none.
+        tls_cert, tls_key: paths of the certificate and its key, for HTTPS; or None.
+        save_dir: folder in which photographs sent from the page are saved with their results, or None.
         limits: `Limits`.
     """
 
@@ -56,7 +56,7 @@ class Settings:
 
 
 def check_settings(settings):
-    """Raises `InputError` for settings under which nothing should be served."""
+    """Raises `InputError` for settings that are unsafe or contradict one another."""
     if settings.token is not None and len(settings.token) < _LEAST_TOKEN:
         raise InputError(f"the token has {len(settings.token)} characters, expected at least {_LEAST_TOKEN}")
     if settings.token is None and not _is_loopback(settings.host):

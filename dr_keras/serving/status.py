@@ -1,4 +1,4 @@
-"""What TensorFlow Serving tells of a model, as its REST pages print it."""
+"""Status and metadata of the model, in the JSON of TensorFlow Serving's REST API."""
 
 from google.protobuf import json_format
 

@@ -1,6 +1,6 @@
-"""What the server tells of itself: counts for Prometheus, and a line of JSON for every request.
+"""Monitoring: counts for Prometheus, and a log with a line of JSON for every request.
 
-Neither has anything of a photograph, its name or its result in it.
+Neither contains anything of a photograph, its file name or its result.
 """
 
 import datetime
@@ -17,12 +17,12 @@ _SIZES = (1, 2, 4, 8, 16, 32, 64)
 
 
 class Metrics:
-    """Counts of one server, each in a registry of its own.
+    """Prometheus metrics of one server, in a registry of its own.
 
     Attributes:
-        requests: by route and status; `seconds`: by route.
-        batches: rows of each batch.
-        photographs: by what became of them: graded, no_retina, or refused.
+        requests: counter of answered requests, by route and status.
+        seconds: histogram of the time to the answer, by route.
+        batches: histogram of the number of rows in a batch.
     """
 
     def __init__(self):
@@ -39,16 +39,16 @@ class Metrics:
         self._queue = prometheus.Gauge("dr_keras_queue_length", "Rows that wait.", registry=registry)
 
     def watch(self, queue):
-        """Reports the length of `queue`."""
+        """Makes the length of `queue` a metric; anything with `len` will do."""
         self._queue.set_function(lambda: len(queue))
 
     def text(self):
-        """What Prometheus reads: (bytes, content type)."""
+        """Returns the metrics in Prometheus' text format: (bytes, content type)."""
         return prometheus.generate_latest(self._registry), prometheus.CONTENT_TYPE_LATEST
 
 
 def start_log():
-    """Sends the log to stderr, a line of JSON each."""
+    """Sends the log to stderr, each record a line of JSON."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines())
     for name in ("uvicorn", "dr_keras.serving"):
@@ -58,9 +58,9 @@ def start_log():
 
 
 class JsonLines(logging.Formatter):
-    """A record as JSON: time, level, event, and the fields given as `extra={"fields": {...}}`.
+    """Formats a record as JSON: time, level, event, and the fields given as `extra={"fields": {...}}`.
 
-    Of an exception it has the kind and the places in the code, since its words may quote a request.
+    An exception is logged by its class and its places in the code; its message may quote a request.
     """
 
     def format(self, record):
