@@ -1,15 +1,12 @@
 """Flags that several scripts share, and how a script starts and ends; no other module uses absl."""
 
-import contextlib
 import errno
-import importlib
-import importlib.util
 import os
 import sys
-from pathlib import Path
 
 from absl import app, flags
 
+from dr_keras import cli_flagfiles, cli_requirements
 from dr_keras.errors import InputError
 from dr_keras.shipped import GRADER, shipped_path
 
@@ -426,67 +423,16 @@ def fail(line, status=2):
 
 def _parse_flags(argv):
     try:
-        return flags.FLAGS([argv[0], *_expanded(argv[1:])])
+        return flags.FLAGS([argv[0], *cli_flagfiles.expanded(argv[1:])])
     except InputError as error:
         fail(str(error))
     except flags.Error as error:
         fail(" ".join(str(error).removeprefix("ERROR:: ").split()) + " (--help lists the flags)")
 
 
-def _expanded(arguments, folder="."):
-    """Yields arguments, each --flagfile replaced by what it holds, and those that it names in turn.
-
-    A flagfile is looked for in the working directory, beside the one that names it, and among the project's
-    own recipes, so that these can be named from any folder.
-    """
-    arguments = iter(arguments)
-    for argument in arguments:
-        if argument == "--":
-            yield argument
-            yield from arguments
-        elif argument.startswith(("--flagfile=", "-flagfile=")):
-            named = argument.split("=", 1)[1]
-            path = _find_flagfile(named, folder)
-            if path is None:
-                raise InputError(f"--flagfile={named}: no such file, nor a recipe of the project")
-            lines = (line.strip() for line in path.read_text(encoding="utf-8").splitlines())
-            yield from _expanded([line for line in lines if line.startswith("-")], path.parent)
-        else:
-            yield argument
-
-
-def _find_flagfile(named, folder):
-    own = shipped_path("flags", Path(named).name, missing_ok=True)
-    places = [Path(named), Path(folder, named), Path(folder).parent / named, *([own] if own else [])]
-    return next((path for path in places if path.is_file()), None)
-
-
 def require_tensorflow():
     """Loads TensorFlow, its log hidden unless --tensorflow_log; `InputError` where it isn't installed."""
-    if importlib.util.find_spec("tensorflow") is None:
-        raise InputError(
-            "TensorFlow isn't installed: pip install 'dr-keras[cpu]', or 'dr-keras[gpu]', one or the other"
-        )
-    with contextlib.nullcontext() if flags.FLAGS.tensorflow_log else _hidden_stderr():
-        importlib.import_module("tensorflow")
+    cli_requirements.load_tensorflow(flags.FLAGS.tensorflow_log)
 
 
-@contextlib.contextmanager
-def _hidden_stderr():
-    """Hides what libraries written in C++ print on stderr, which no Python stream passes through."""
-    sys.stderr.flush()
-    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 2)
-    try:
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nowhere)
-
-
-def require_packages(extra, *modules):
-    """Raises `InputError` with the remedy where modules of an extra aren't installed."""
-    missing = [module for module in modules if importlib.util.find_spec(module) is None]
-    if missing:
-        raise InputError(f"{missing[0]} isn't installed: pip install 'dr-keras[{extra}]'")
+require_packages = cli_requirements.require_packages

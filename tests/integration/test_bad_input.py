@@ -194,3 +194,9 @@ def test_flags_that_cannot_be_used(tmp_path, case):
     check_refused(run(script, *arguments), expected.format(tmp_path))
     assert time.monotonic() - start < 20  # loose: the machine may be busy
     assert os.listdir(tmp_path) == ["notes.txt"]
+
+
+def test_a_flagfile_that_leads_to_itself(tmp_path):
+    (tmp_path / "a.cfg").write_text(f"--flagfile={tmp_path}/b.cfg\n")
+    (tmp_path / "b.cfg").write_text("--flagfile=a.cfg\n")
+    check_refused(run("train", f"--flagfile={tmp_path}/a.cfg"), "--flagfile=a.cfg: leads to itself")

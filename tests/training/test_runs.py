@@ -84,5 +84,5 @@ def test_names_are_listed():
     assert set(dr_keras.training.__all__) <= set(dir(dr_keras.training))
     for name in dr_keras.training.__all__:
         assert getattr(dr_keras.training, name).__name__ == name
-    with pytest.raises(AttributeError, match="has no attribute 'trian'"):
+    with pytest.raises(AttributeError, match="No dr_keras.training attribute trian"):
         dr_keras.training.trian
