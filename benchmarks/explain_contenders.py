@@ -25,7 +25,7 @@ class Explained:
     def __init__(self, architecture, image_size, precision, batch):
         from dr_keras.data.fundus import FieldOfView
         from dr_keras.models.architectures import ARCHITECTURES
-        from dr_keras.models.grader import build_grader
+        from dr_keras.models.grader_model import build_grader
         from dr_keras.training.hosts.devices import precision_scope
         from dr_keras.training.scoring import scoring_step
 

@@ -40,23 +40,23 @@ def main(argv):
         raise cli_flags.InputError("--features: expected a folder of scripts/extract_features.py")
     cli_flags.require_tensorflow()
     from dr_keras.evaluation import agreement
-    from dr_keras.papers.blending import comparison, features, networks
+    from dr_keras.papers.blending import blend_comparison, networks, pooled_features
     from dr_keras.report import metrics_report
     from dr_keras.training import run_folder
 
     run_folder.check_report_dir(FLAGS.output_dir)
-    pooled = [features.read_features(folder) for folder in FLAGS.features]
-    features.check_together(pooled)
+    pooled = [pooled_features.read_features(folder) for folder in FLAGS.features]
+    pooled_features.check_together(pooled)
     thresholds = cli_flags.parsed("thresholds") or pooled[0].thresholds
     config = networks.BlendConfig(
         FLAGS.blends, FLAGS.epochs, FLAGS.batch_size, FLAGS.learning_rate,
         cli_flags.parsed("learning_rate_drops", int), FLAGS.balanced, FLAGS.redrawn, FLAGS.seed,
     )  # fmt: skip
-    rows = comparison.score_blends(pooled, config, FLAGS.output_dir, cli_flags.progress)
-    figures = comparison.compare_blends(pooled[0], rows, thresholds, FLAGS.seed)
-    for line in comparison.lines(figures):
+    rows = blend_comparison.score_blends(pooled, config, FLAGS.output_dir, cli_flags.progress)
+    figures = blend_comparison.compare_blends(pooled[0], rows, thresholds, FLAGS.seed)
+    for line in blend_comparison.lines(figures):
         print(line)
-    scored = comparison.as_scored(pooled[0], list(rows.values())[-1])
+    scored = blend_comparison.as_scored(pooled[0], list(rows.values())[-1])
     metrics = metrics_report.write_report(
         FLAGS.output_dir, scored.images, scored.labels, scored.scores, thresholds, scored.patients,
         FLAGS.seed, {"blending": figures},

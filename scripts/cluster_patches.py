@@ -30,7 +30,7 @@ def main(argv):
     path = run_folder.find_model(FLAGS.model, FLAGS.fold)
     run_folder.check_report_dir(FLAGS.output_dir)
     cli_flags.require_tensorflow()
-    from dr_keras.models.grader import load_model
+    from dr_keras.models.grader_model import load_model
     from dr_keras.papers.alexnet import patch_clusters, patch_report
 
     table = patch_clusters.read_patches(FLAGS.patches)

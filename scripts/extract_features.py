@@ -40,7 +40,7 @@ def main(argv):
     cli_flags.check_data()
     cli_flags.require_tensorflow()
     from dr_keras.evaluation import crossfit
-    from dr_keras.models.grader import load_model
+    from dr_keras.models.grader_model import load_model
     from dr_keras.papers.blending.extraction import PooledExtraction
     from dr_keras.training import interrupt
     from dr_keras.training.protocol import Interrupted

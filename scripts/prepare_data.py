@@ -54,7 +54,7 @@ def main(argv):
         preparation.prepare_dataset(dataset, FLAGS.output_dir, size, FLAGS.workers, bar, steps)
     else:
         from dr_keras.beam import engine
-        from dr_keras.beam import preparation as on_beam
+        from dr_keras.beam import prepare_on_beam as on_beam
 
         where = engine.Engine(FLAGS.runner, FLAGS.workers, tuple(argv[1:]))
         on_beam.prepare_dataset(dataset, FLAGS.output_dir, size, where, bar, steps)

@@ -38,14 +38,14 @@ def main(argv):
     cli_flags.refuse_arguments(argv)
     cli_flags.check_data([256])
     cli_flags.require_tensorflow()
-    from dr_keras.papers.alexnet import page, reproduction, runs
+    from dr_keras.papers.alexnet import alexnet_page, alexnet_runs, reproduction
     from dr_keras.report import metrics_report
     from dr_keras.training import build, interrupt, protocol
     from dr_keras.training.hosts import devices
 
     if FLAGS.trunk_weights != "none":
         build.find_trunk("alexnet", FLAGS.trunk_weights)
-    recipe = runs.Recipe(
+    recipe = alexnet_runs.Recipe(
         FLAGS.trunk_weights,
         FLAGS.init_from,
         FLAGS.folds,
@@ -62,7 +62,7 @@ def main(argv):
             progress=cli_flags.progress("features of the frozen trunk"),
         )
         try:
-            runs.train(
+            alexnet_runs.train(
                 recipe,
                 FLAGS.output_dir,
                 cli_flags.open_prepared,
@@ -77,7 +77,7 @@ def main(argv):
         FLAGS.output_dir, FLAGS.data_dir, cli_flags.open_prepared, FLAGS.seed, FLAGS.threshold,
         FLAGS.clusters, cli_flags.progress,
     )  # fmt: skip
-    print("\n".join(page.lines(results)))
+    print("\n".join(alexnet_page.lines(results)))
     print(f"{FLAGS.output_dir}/index.html: open it in any browser")
 
 

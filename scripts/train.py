@@ -35,7 +35,7 @@ def main(argv):
     cli_flags.require_tensorflow()
     chief = hosts.is_chief
     from dr_keras.evaluation import agreement
-    from dr_keras.explain.tensorboard import MapImages
+    from dr_keras.explain.map_images import MapImages
     from dr_keras.report import figures, metrics_report
     from dr_keras.training import interrupt, progress, protocol, run_folder, runs, tensorboard
     from dr_keras.training.hosts import workers

@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 
-from dr_keras.models.grader import build_grader
+from dr_keras.models.grader_model import build_grader
 
 SIZE = 16
 

@@ -4,7 +4,7 @@ import keras
 
 from dr_keras.errors import InputError
 from dr_keras.explain.geometry import Grid
-from dr_keras.models.grader import network_and_front
+from dr_keras.models.grader_model import network_and_front
 
 _ACTIVATIONS = (keras.layers.LeakyReLU, keras.layers.ReLU, keras.layers.Activation)
 

@@ -5,7 +5,7 @@ import tensorflow as tf
 
 from dr_keras.explain.activations import cell_grid, last_activation, layer_output
 from dr_keras.explain.compiled import kept
-from dr_keras.models.grader import network_and_front
+from dr_keras.models.grader_model import network_and_front
 from dr_keras.training.scoring import split_head
 
 

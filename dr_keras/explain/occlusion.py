@@ -7,7 +7,7 @@ import tensorflow as tf
 from dr_keras.errors import InputError
 from dr_keras.explain.activations import cell_grid, layer_output
 from dr_keras.explain.compiled import kept
-from dr_keras.models.grader import network_and_front
+from dr_keras.models.grader_model import network_and_front
 
 _CHUNK_ELEMENTS = 1 << 24  # activations that are masked at once: 64 MiB of float32
 

@@ -6,7 +6,7 @@ import tensorflow as tf
 from dr_keras.errors import InputError
 from dr_keras.explain.activations import cell_grid
 from dr_keras.explain.compiled import kept
-from dr_keras.models.grader import is_linear_unit, network_and_front
+from dr_keras.models.grader_model import is_linear_unit, network_and_front
 from dr_keras.training.scoring import split_head
 
 

@@ -2,7 +2,7 @@
 
 import keras
 
-from dr_keras.models.grader import network_of
+from dr_keras.models.grader_model import network_of
 from dr_keras.models.layers import UntiedBias
 
 

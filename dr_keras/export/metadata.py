@@ -7,7 +7,7 @@ from importlib import metadata
 
 from dr_keras import __version__
 from dr_keras.inference.formats import METADATA
-from dr_keras.models.grader import hash_weights, network_of
+from dr_keras.models.grader_model import hash_weights, network_of
 
 
 def describe(graders, rules, name):

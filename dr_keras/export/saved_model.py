@@ -27,7 +27,7 @@ from dr_keras import files
 from dr_keras.export import signatures, warm_up
 from dr_keras.export.metadata import describe
 from dr_keras.inference.formats import EXTRA, METADATA, versions
-from dr_keras.models.grader import rules_of
+from dr_keras.models.grader_model import rules_of
 
 _TEMPORARY = ".export-"
 

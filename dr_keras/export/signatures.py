@@ -6,7 +6,7 @@ import tensorflow as tf
 from dr_keras.errors import InputError
 from dr_keras.explain import occlusion, overlay, ram
 from dr_keras.export import graph_overlay, graph_photographs
-from dr_keras.models.grader import network_of
+from dr_keras.models.grader_model import network_of
 from dr_keras.training.scoring import scores_of
 
 _AT_ONCE = 16  # photographs of a batch that are decoded side by side, where there are as many cores

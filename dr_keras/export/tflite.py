@@ -16,7 +16,7 @@ from dr_keras.export import check
 from dr_keras.export.float32 import rebuild_float32
 from dr_keras.export.metadata import describe, into_tflite
 from dr_keras.inference.runtimes import TFLiteRuntime
-from dr_keras.models.grader import network_of, rules_of
+from dr_keras.models.grader_model import network_of, rules_of
 from dr_keras.training.scoring import scoring_step
 
 QUANTIZATIONS = ("none", "float16", "int8")

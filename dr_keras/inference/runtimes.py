@@ -52,7 +52,7 @@ class KerasRuntime:
     """
 
     def __init__(self, networks):
-        from dr_keras.models.grader import rules_of
+        from dr_keras.models.grader_model import rules_of
 
         self.networks = list(networks)
         self.num_networks = len(self.networks)
@@ -67,7 +67,7 @@ class KerasRuntime:
 
     @functools.cached_property
     def sha256(self):
-        from dr_keras.models.grader import hash_weights
+        from dr_keras.models.grader_model import hash_weights
 
         return hash_weights(self.networks)
 
@@ -160,7 +160,7 @@ class SavedModelRuntime(_Exported):
     """
 
     def __init__(self, path):
-        from dr_keras.inference.saved_model import load_saved_model
+        from dr_keras.inference.loaded_saved_model import load_saved_model
 
         self._model = load_saved_model(path)
         super().__init__(self._model.metadata)
@@ -188,7 +188,7 @@ def open_runtime(path):
 
 
 def _open_keras(path):
-    from dr_keras.models.grader import load_model
+    from dr_keras.models.grader_model import load_model
 
     networks = [load_model(model) for model in formats.model_files(path)]
     try:

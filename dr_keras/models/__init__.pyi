@@ -4,11 +4,11 @@ from .alexnets import caffenet as caffenet
 from .efficientnet import efficientnet_lite0 as efficientnet_lite0
 from .efficientnet import efficientnet_lite1 as efficientnet_lite1
 from .efficientnet import efficientnet_lite2 as efficientnet_lite2
-from .grader import build_grader as build_grader
-from .grader import load_model as load_model
-from .grader import network_of as network_of
-from .grader import rules_of as rules_of
-from .grader import with_rules as with_rules
+from .grader_model import build_grader as build_grader
+from .grader_model import load_model as load_model
+from .grader_model import network_of as network_of
+from .grader_model import rules_of as rules_of
+from .grader_model import with_rules as with_rules
 from .nets import net4 as net4
 from .nets import net5 as net5
 from .nets import ram_net5 as ram_net5

@@ -7,7 +7,7 @@ import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
 from dr_keras.export import warm_up
-from dr_keras.inference.saved_model import load_saved_model
+from dr_keras.inference.loaded_saved_model import load_saved_model
 from dr_keras.serving.forms import Spec
 from dr_keras.serving.refusal import Refused
 

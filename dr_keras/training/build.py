@@ -8,7 +8,7 @@ from dr_keras.data.augmentation import FundusAugmentation
 from dr_keras.data.shards import color_statistics
 from dr_keras.errors import InputError
 from dr_keras.models.architectures import ARCHITECTURES
-from dr_keras.models.grader import build_grader, network_of
+from dr_keras.models.grader_model import build_grader, network_of
 from dr_keras.models.rules import GradingRules
 from dr_keras.training.hosts import devices
 from dr_keras.training.trainer import Trainer

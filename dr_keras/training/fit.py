@@ -11,7 +11,7 @@ from dr_keras import files
 from dr_keras.data.pipeline import steps_per_epoch, training_batches
 from dr_keras.data.sampling import epoch_weights
 from dr_keras.errors import InputError
-from dr_keras.models.grader import load_model, network_of
+from dr_keras.models.grader_model import load_model, network_of
 from dr_keras.training.build import build_trainer
 from dr_keras.training.history import HISTORY, is_best, kappa_of_scores, write_history
 from dr_keras.training.hosts import devices, workers

@@ -16,7 +16,7 @@ from dr_keras.data.shards import PreparedDataset
 from dr_keras.training.config import TrainingConfig
 
 if TYPE_CHECKING:
-    from dr_keras.training.frozen.features import FeatureCache
+    from dr_keras.training.frozen.backbone_features import FeatureCache
 
 
 class Interrupted(Exception):

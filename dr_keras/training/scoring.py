@@ -5,7 +5,7 @@ import numpy as np
 import tensorflow as tf
 
 from dr_keras.data.pipeline import evaluation_batches
-from dr_keras.models.grader import network_and_front
+from dr_keras.models.grader_model import network_and_front
 
 
 def scoring_step(grader):

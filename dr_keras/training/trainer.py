@@ -4,7 +4,7 @@ import tensorflow as tf
 from keras import ops
 
 from dr_keras.grades import NUM_GRADES
-from dr_keras.models.grader import network_of
+from dr_keras.models.grader_model import network_of
 from dr_keras.training.hosts import workers
 
 

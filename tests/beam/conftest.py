@@ -5,7 +5,7 @@ import written
 from PIL import Image
 
 from dr_keras.data import layouts, preparation
-from dr_keras.models.grader import build_grader
+from dr_keras.models.grader_model import build_grader
 
 SIZE = 32
 

@@ -7,7 +7,7 @@ from script_runs import check_refused, limit_files, run
 pytest.importorskip("apache_beam", reason="the extra beam isn't installed")
 
 from dr_keras.beam.engine import Engine  # noqa: E402
-from dr_keras.beam.preparation import prepare_dataset  # noqa: E402
+from dr_keras.beam.prepare_on_beam import prepare_dataset  # noqa: E402
 from dr_keras.errors import InputError  # noqa: E402
 
 

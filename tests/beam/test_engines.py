@@ -12,7 +12,7 @@ import written
 
 beam = pytest.importorskip("apache_beam", reason="the extra beam isn't installed")
 
-from dr_keras.beam import engine, preparation, screening  # noqa: E402
+from dr_keras.beam import engine, prepare_on_beam, screening  # noqa: E402
 from dr_keras.beam.inputs import find_photographs  # noqa: E402
 from dr_keras.errors import InputError  # noqa: E402
 
@@ -57,7 +57,7 @@ def on_dask(cluster):
 
 
 def test_preparation_writes_the_same_bytes(tmp_path, dataset, prepared_without_beam, elsewhere):
-    preparation.prepare_dataset(dataset, tmp_path, 32, elsewhere, steps=("color",))
+    prepare_on_beam.prepare_dataset(dataset, tmp_path, 32, elsewhere, steps=("color",))
     assert written.contents(tmp_path) == prepared_without_beam
 
 

@@ -11,7 +11,7 @@ from dr_keras.data.shards import StoredPhotograph
 from dr_keras.data.synthetic import draw_fundus
 from dr_keras.explain.explainer import Explainer
 from dr_keras.inference.grader import Grader
-from dr_keras.models.grader import build_grader
+from dr_keras.models.grader_model import build_grader
 from dr_keras.models.nets import net5
 from dr_keras.models.rules import GradingRules
 

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from dr_keras.models.grader import build_grader, network_of
+from dr_keras.models.grader_model import build_grader, network_of
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import pytest
 from dr_keras.errors import InputError
 from dr_keras.explain.activations import cell_grid, last_activation, layer_output
 from dr_keras.explain.ram import ram_grid
-from dr_keras.models.grader import build_grader, network_and_front
+from dr_keras.models.grader_model import build_grader, network_and_front
 from dr_keras.models.nets import net4, net5, ram_net5
 
 

@@ -6,7 +6,7 @@ import pytest
 from dr_keras.explain.gradcam import grad_cam, grad_cam_grid
 from dr_keras.explain.ram import ram_grid, regression_activation_map, score_bias
 from dr_keras.models.efficientnet import MEAN, SD, efficientnet_lite0, efficientnet_lite2
-from dr_keras.models.grader import build_grader
+from dr_keras.models.grader_model import build_grader
 from dr_keras.training.hosts.devices import precision_scope
 
 

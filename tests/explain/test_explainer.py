@@ -5,7 +5,7 @@ import pytest
 from dr_keras.data import synthetic
 from dr_keras.explain.explainer import Explainer
 from dr_keras.explain.ram import score_bias
-from dr_keras.models.grader import network_of
+from dr_keras.models.grader_model import network_of
 from dr_keras.models.nets import net5, ram_net5
 
 RETINA, LESION = 60, 255

@@ -6,8 +6,8 @@ import tensorflow as tf
 from prepared_folders import noise_images, write_prepared
 
 from dr_keras.errors import InputError
-from dr_keras.explain.tensorboard import MapImages, one_of_each
-from dr_keras.models.grader import build_grader, network_of
+from dr_keras.explain.map_images import MapImages, one_of_each
+from dr_keras.models.grader_model import build_grader, network_of
 from dr_keras.models.nets import net5
 from dr_keras.training.config import TrainingConfig
 from dr_keras.training.fit import Fit

@@ -13,7 +13,7 @@ from dr_keras.errors import InputError
 from dr_keras.explain.gradcam import grad_cam, grad_cam_grid
 from dr_keras.explain.occlusion import occlusion_grid, occlusion_map
 from dr_keras.explain.ram import ram_grid, regression_activation_map, score_bias
-from dr_keras.models.grader import build_grader, network_of
+from dr_keras.models.grader_model import build_grader, network_of
 from dr_keras.models.nets import net4, net5, ram_net5
 from dr_keras.training.hosts.devices import precision_scope
 

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from dr_keras.models.grader import build_grader
+from dr_keras.models.grader_model import build_grader
 from dr_keras.models.nets import net5
 from dr_keras.models.rules import GradingRules
 
@@ -48,6 +48,6 @@ def exported(make_grader, tmp_path_factory):
 @pytest.fixture(scope="session")
 def loaded(exported):
     """The exported model, loaded."""
-    from dr_keras.inference.saved_model import load_saved_model
+    from dr_keras.inference.loaded_saved_model import load_saved_model
 
     return load_saved_model(exported[1])

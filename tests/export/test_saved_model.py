@@ -17,7 +17,7 @@ from dr_keras.explain import explainer, occlusion, overlay, ram
 from dr_keras.export.saved_model import export_saved_model
 from dr_keras.export.warm_up import FILE
 from dr_keras.inference.grader import load_grader
-from dr_keras.inference.saved_model import load_saved_model
+from dr_keras.inference.loaded_saved_model import load_saved_model
 from dr_keras.training.scoring import scoring_step
 
 

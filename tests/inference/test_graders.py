@@ -16,7 +16,7 @@ from dr_keras.data.photograph import Photograph
 from dr_keras.data.quality import QualityLimits
 from dr_keras.errors import InputError
 from dr_keras.inference.grader import Grader, load_grader
-from dr_keras.models.grader import rules_of, with_rules
+from dr_keras.models.grader_model import rules_of, with_rules
 from dr_keras.models.rules import GradingRules
 from dr_keras.training.scoring import Scorer
 

@@ -11,7 +11,7 @@ import pytest
 from script_runs import check_refused, run
 
 from dr_keras.explain.ram import score_bias
-from dr_keras.models.grader import build_grader, load_model
+from dr_keras.models.grader_model import build_grader, load_model
 from dr_keras.models.nets import net5
 
 

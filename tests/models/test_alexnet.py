@@ -19,7 +19,7 @@ from dr_keras.models.alexnets import (
     caffenet,
     fold_batch_normalization,
 )
-from dr_keras.models.grader import build_grader, load_model
+from dr_keras.models.grader_model import build_grader, load_model
 
 LAYERS = [f"{kind}{n}" for n in range(1, 6) for kind in ("conv", "lrn", "pool")]
 

@@ -10,7 +10,7 @@ from dr_keras.models.efficientnet import (
     efficientnet_lite1,
     efficientnet_lite2,
 )
-from dr_keras.models.grader import build_grader, load_model, network_of
+from dr_keras.models.grader_model import build_grader, load_model, network_of
 from dr_keras.training.hosts.devices import precision_scope
 
 

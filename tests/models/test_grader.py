@@ -6,7 +6,7 @@ import pytest
 
 from dr_keras.errors import InputError
 from dr_keras.models.architectures import ARCHITECTURES
-from dr_keras.models.grader import build_grader, load_model, network_of
+from dr_keras.models.grader_model import build_grader, load_model, network_of
 from dr_keras.models.nets import net4, net5, ram_net5
 from dr_keras.training.hosts.devices import precision_scope
 

@@ -11,9 +11,9 @@ import pytest
 from dr_keras.errors import InputError
 from dr_keras.evaluation.crossfit import Scored
 from dr_keras.models.alexnets import PROBABILITIES
-from dr_keras.models.grader import build_grader
+from dr_keras.models.grader_model import build_grader
 from dr_keras.papers.alexnet import classifier
-from dr_keras.papers.alexnet.runs import CLASSIFIER, REGRESSOR, Recipe
+from dr_keras.papers.alexnet.alexnet_runs import CLASSIFIER, REGRESSOR, Recipe
 
 FLAGS = Path(__file__).resolve().parents[2] / "flags"
 TRUNK = "savedmodels/alexnet_trunk/alexnet_trunk.weights.h5"

@@ -11,12 +11,11 @@ from prepared_folders import noise_images, write_prepared
 from dr_keras.data.layouts import load_dataset
 from dr_keras.data.records import Record
 from dr_keras.errors import InputError
-from dr_keras.models.grader import build_grader
+from dr_keras.models.grader_model import build_grader
 from dr_keras.models.nets import net5
-from dr_keras.papers.blending import comparison
+from dr_keras.papers.blending import blend_comparison
 from dr_keras.papers.blending import extraction as extraction_module
 from dr_keras.papers.blending.extraction import PooledExtraction, halton_draws
-from dr_keras.papers.blending.features import PooledFeatures, check_together, read_features
 from dr_keras.papers.blending.model import blend_network
 from dr_keras.papers.blending.networks import (
     BlendConfig,
@@ -26,6 +25,7 @@ from dr_keras.papers.blending.networks import (
     fit_ridge,
     out_of_fold,
 )
+from dr_keras.papers.blending.pooled_features import PooledFeatures, check_together, read_features
 from dr_keras.training import run_folder
 from dr_keras.training.protocol import Interrupted
 
@@ -107,7 +107,7 @@ def test_network_of_the_recipe():
 @pytest.fixture(scope="module")
 def blended(pooled, tmp_path_factory):
     folder = tmp_path_factory.mktemp("blend")
-    return folder, comparison.score_blends([pooled], QUICK, folder)
+    return folder, blend_comparison.score_blends([pooled], QUICK, folder)
 
 
 def test_other_eye_with_the_signal_makes_the_difference(pooled, blended):
@@ -118,14 +118,14 @@ def test_other_eye_with_the_signal_makes_the_difference(pooled, blended):
     one, both = (np.corrcoef(rows["ridge", which], grades)[0, 1] for which in eyes)
     assert one < 0.2 and both > 0.9
     few = {row: rows[row] for row in (("run", "one eye"), ("blend", "one eye"), ("blend", "both eyes"))}
-    figures = comparison.compare_blends(pooled, few, CUTS)
+    figures = blend_comparison.compare_blends(pooled, few, CUTS)
     one, both = (figures[f"blend, {which}"] for which in eyes)
     assert one["quadratic_weighted_kappa"]["high"] < 0.3 < 0.6 < both["quadratic_weighted_kappa"]["low"]
     gain = both["differences"]["blend, one eye"]["quadratic_weighted_kappa"]
     values = [row["quadratic_weighted_kappa"]["value"] for row in (both, one)]
     assert gain["value"] == pytest.approx(values[0] - values[1]) and gain["low"] > 0.4
     assert list(both["differences"]) == ["run, one eye", "blend, one eye"]
-    text = list(comparison.lines(figures))
+    text = list(blend_comparison.lines(figures))
     assert len(text) == 3 + 2 + 1 and text[0].startswith("run, one eye: kappa ")
     own = blended[1]["run", "both eyes"]
     np.testing.assert_allclose(own[:2], pooled.scores[:2].mean())
@@ -234,7 +234,7 @@ def test_features_are_mean_and_sd_over_the_augmentations(run):
 def test_without_pairs_it_says_so_and_uses_the_one_eye(run):
     extraction(run, "whole").run()
     pooled, said = read_features(run[0] / "whole"), []
-    rows = comparison.score_blends([pooled], BlendConfig(blends=1, epochs=1), None, say=said.append)
+    rows = blend_comparison.score_blends([pooled], BlendConfig(blends=1, epochs=1), None, say=said.append)
     assert said == [f"{run[0] / 'run'}: no patient has a photograph of each eye; blends use the one eye"]
     assert list(rows) == [(name, "one eye") for name in ("run", "ridge", "blend")]
     assert all(np.isfinite(scores).all() for scores in rows.values())

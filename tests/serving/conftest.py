@@ -62,7 +62,7 @@ def tiny_model(tmp_path_factory, photographs):
     pytest.importorskip("fastapi")
     from dr_keras.data.photograph import Photograph
     from dr_keras.export.saved_model import export_saved_model
-    from dr_keras.models.grader import build_grader
+    from dr_keras.models.grader_model import build_grader
     from dr_keras.models.nets import net5
     from dr_keras.models.rules import GradingRules
 

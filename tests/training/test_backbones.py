@@ -9,7 +9,7 @@ import pytest
 from dr_keras.data.cache import open_prepared
 from dr_keras.errors import InputError
 from dr_keras.explain.ram import regression_activation_map, score_bias
-from dr_keras.models.grader import load_model
+from dr_keras.models.grader_model import load_model
 from dr_keras.training.build import build_network, find_trunk
 from dr_keras.training.config import TrainingConfig
 from dr_keras.training.fit import Fit

@@ -15,7 +15,7 @@ from dr_keras.data.shards import color_statistics
 from dr_keras.errors import InputError
 from dr_keras.grades import score_to_grade
 from dr_keras.metrics import quadratic_weighted_kappa
-from dr_keras.models.grader import load_model, network_of
+from dr_keras.models.grader_model import load_model, network_of
 from dr_keras.training.build import build_network
 from dr_keras.training.config import TrainingConfig
 from dr_keras.training.fit import Fit

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dr_keras.models.grader import load_model
+from dr_keras.models.grader_model import load_model
 
 ROOT = Path(__file__).resolve().parents[2]
 FLAGS = ("--image_size=128", "--width=0.1", "--synthetic_images=48", "--epochs=2", "--precision=float32",

@@ -10,7 +10,7 @@ from prepared_folders import noise_images, write_prepared
 
 import dr_keras.training
 from dr_keras.errors import InputError
-from dr_keras.models.grader import load_model
+from dr_keras.models.grader_model import load_model
 from dr_keras.training import Hooks, HostConfig, Interrupted, SplitPlan, TrainingConfig, stage_configs, train
 from dr_keras.training.runs import flag_lines
 

@@ -6,7 +6,7 @@ import pytest
 from dr_keras.explain.gradcam import grad_cam
 from dr_keras.explain.ram import regression_activation_map
 from dr_keras.models.efficientnet import efficientnet_lite0
-from dr_keras.models.grader import build_grader, network_of
+from dr_keras.models.grader_model import build_grader, network_of
 from dr_keras.models.nets import net5, ram_net5
 from dr_keras.training.hosts.devices import precision_scope
 from dr_keras.training.scoring import scoring_step

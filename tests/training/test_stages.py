@@ -13,7 +13,7 @@ from prepared_folders import noise_images, write_prepared
 
 from dr_keras.data.audit import audit_prepared
 from dr_keras.errors import InputError
-from dr_keras.models.grader import build_grader, load_model, network_of
+from dr_keras.models.grader_model import build_grader, load_model, network_of
 from dr_keras.models.nets import net5
 from dr_keras.training import run_folder
 from dr_keras.training.config import TrainingConfig

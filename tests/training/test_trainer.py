@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from dr_keras.data.augmentation import AugmentationConfig, FundusAugmentation
-from dr_keras.models.grader import build_grader
+from dr_keras.models.grader_model import build_grader
 from dr_keras.models.nets import net5
 from dr_keras.training import trainer as trainer_module
 from dr_keras.training.trainer import Trainer

@@ -15,7 +15,7 @@ from dr_keras.evaluation.maps.localisation import centre_prior, score_map
 from dr_keras.explain.explainer import Explainer, load_photographs
 from dr_keras.explain.geometry import place
 from dr_keras.inference.grader import common_normalization, networks_at
-from dr_keras.models.grader import is_linear_unit, network_of
+from dr_keras.models.grader_model import is_linear_unit, network_of
 from dr_keras.training import run_folder
 
 

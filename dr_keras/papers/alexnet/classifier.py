@@ -12,7 +12,7 @@ from dr_keras.evaluation.ranking import roc_auc
 from dr_keras.evaluation.statistics import nearness
 from dr_keras.grades import NUM_GRADES
 from dr_keras.models.alexnets import PROBABILITIES
-from dr_keras.models.grader import network_and_front
+from dr_keras.models.grader_model import network_and_front
 
 
 def grade_probabilities(judged, batch_size=32):

@@ -21,8 +21,8 @@ from dr_keras.files import atomic_path
 from dr_keras.models.alexnets import VARIANTS, alexnet_trunk, fold_batch_normalization
 from dr_keras.models.efficientnet import MEAN, SD, efficientnet_lite0
 from dr_keras.models.efficientnet_weights import imagenet_file, load_trunk
-from dr_keras.models.grader import build_grader, network_of
-from dr_keras.training.frozen.features import ORIENTATIONS, oriented
+from dr_keras.models.grader_model import build_grader, network_of
+from dr_keras.training.frozen.backbone_features import ORIENTATIONS, oriented
 from dr_keras.training.hosts.devices import precision_scope
 
 IMAGE_SIZE = 256

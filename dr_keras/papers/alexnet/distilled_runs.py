@@ -8,10 +8,10 @@ from dr_keras import files
 from dr_keras.data import audit, synthetic
 from dr_keras.data.cache import prepare_into_cache
 from dr_keras.models.alexnets import VARIANTS, alexnet
-from dr_keras.models.grader import build_grader
+from dr_keras.models.grader_model import build_grader
 from dr_keras.papers.alexnet.distillation import IMAGE_SIZE, VARIANT, Distillation, load_teacher, save_trunk
 from dr_keras.training import run_folder
-from dr_keras.training.frozen.features import FeatureCache
+from dr_keras.training.frozen.backbone_features import FeatureCache
 from dr_keras.training.stages import SplitPlan, divide
 
 WEIGHTS, FIGURES = "alexnet_trunk.weights.h5", "distillation.json"

@@ -16,7 +16,7 @@ from dr_keras import files
 from dr_keras.errors import InputError
 from dr_keras.explain.activations import layer_output
 from dr_keras.grades import NUM_GRADES
-from dr_keras.models.grader import network_and_front
+from dr_keras.models.grader_model import network_and_front
 from dr_keras.papers.alexnet.patches import COLUMNS, TABLE
 
 _LEAST = 4  # patches that can be clustered and laid out at all

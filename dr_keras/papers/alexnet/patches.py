@@ -14,7 +14,7 @@ from dr_keras.data.synthetic import draw_named, is_synthetic
 from dr_keras.explain.activations import cell_grid, layer_output
 from dr_keras.explain.occlusion import occlusion_map
 from dr_keras.grades import NUM_GRADES
-from dr_keras.models.grader import network_and_front
+from dr_keras.models.grader_model import network_and_front
 
 TABLE = "patches.csv"
 COLUMNS = ("patch", "image", "label", "score", "score_drop", "top", "left", "height", "width")

@@ -12,7 +12,14 @@ from dr_keras.evaluation.maps import evaluation
 from dr_keras.explain import overlay
 from dr_keras.grades import DEFAULT_THRESHOLDS, NUM_GRADES
 from dr_keras.inference.examples import example_of, explain_examples
-from dr_keras.papers.alexnet import lesion_check, page, patch_clusters, patch_report, patch_search, runs
+from dr_keras.papers.alexnet import (
+    alexnet_page,
+    alexnet_runs,
+    lesion_check,
+    patch_clusters,
+    patch_report,
+    patch_search,
+)
 from dr_keras.papers.alexnet.patches import share_threshold
 from dr_keras.report import progression
 from dr_keras.report.figures import curves, scores, style
@@ -25,7 +32,7 @@ _UNSEEN_EYES, _MASKED_EYES = 1, 100  # synthetic photographs with masks: of anot
 
 
 def reproduce(output_dir, data_dir, open_prepared, seed=0, threshold=0.2, clusters=20, progress=None):
-    """Makes P1's figures and numbers of the two networks that `runs.train` left in a folder.
+    """Makes P1's figures and numbers of the two networks that `alexnet_runs.train` left in a folder.
 
     Args:
         output_dir: folder; `index.html`, `results.json`, the figures, and `report`, `patches`, `clusters`.
@@ -40,7 +47,7 @@ def reproduce(output_dir, data_dir, open_prepared, seed=0, threshold=0.2, cluste
         dict, as written to `results.json`.
     """
     output_dir, bar = Path(output_dir), progress or (lambda description: None)
-    done, probabilities, results = runs.compare(output_dir, open_prepared, seed, bar("grading"))
+    done, probabilities, results = alexnet_runs.compare(output_dir, open_prepared, seed, bar("grading"))
     results["subset"] = np.bincount(_used(done), minlength=NUM_GRADES).tolist()
     ranges = {"range separation": results["range_separation"]["cuts"], "fixed": DEFAULT_THRESHOLDS}
     given = done.scored.labels, done.scored.scores
@@ -58,7 +65,7 @@ def reproduce(output_dir, data_dir, open_prepared, seed=0, threshold=0.2, cluste
     results["patches"], threshold = _patches(output_dir, every, threshold, clusters, seed, bar("occluding"))
     results["lesion_check"] = _lesions(done, data_dir, threshold, seed, bar("masks"))
     files.write_json(output_dir / "results.json", results)
-    page.write_page(output_dir, results, done)
+    alexnet_page.write_page(output_dir, results, done)
     return results
 
 

@@ -16,11 +16,11 @@ from dr_keras.data.augmentation import NUM_NORMAL, NUM_UNIFORM, AugmentationConf
 from dr_keras.data.pipeline import evaluation_batches
 from dr_keras.data.shards import color_statistics
 from dr_keras.errors import InputError
-from dr_keras.models.grader import load_model, network_of, rules_of
-from dr_keras.papers.blending.features import check_same_run, write_index
+from dr_keras.models.grader_model import load_model, network_of, rules_of
+from dr_keras.papers.blending.pooled_features import check_same_run, write_index
 from dr_keras.training import run_folder
 from dr_keras.training.fit import BEST_LOSS, LAST
-from dr_keras.training.frozen.features import load_rows, save_rows, trunk_digest
+from dr_keras.training.frozen.backbone_features import load_rows, save_rows, trunk_digest
 from dr_keras.training.protocol import Interrupted
 
 _SAVE_SECONDS = 60

@@ -12,10 +12,10 @@ from dr_keras.data.sampling import epoch_weights
 from dr_keras.errors import InputError
 from dr_keras.files import atomic_path
 from dr_keras.models.alexnets import FEATURE_SCALE, PROBABILITIES
-from dr_keras.models.grader import load_model, network_of
+from dr_keras.models.grader_model import load_model, network_of
 from dr_keras.training.build import build_model, build_optimizer
 from dr_keras.training.config import CROSS_ENTROPY
-from dr_keras.training.frozen.features import ORIENTATIONS, FeatureCache, trunk_of
+from dr_keras.training.frozen.backbone_features import ORIENTATIONS, FeatureCache, trunk_of
 from dr_keras.training.history import HISTORY, is_best, kappa_of_scores, write_history
 from dr_keras.training.protocol import FitResult, Interrupted
 from dr_keras.training.run_folder import MODEL

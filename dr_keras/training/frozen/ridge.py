@@ -7,9 +7,9 @@ from sklearn.linear_model import RidgeCV
 
 from dr_keras.errors import InputError
 from dr_keras.files import atomic_path
-from dr_keras.models.grader import is_linear_unit, network_of
+from dr_keras.models.grader_model import is_linear_unit, network_of
 from dr_keras.training.build import build_model
-from dr_keras.training.frozen.features import MIRRORED, FeatureCache, trunk_of
+from dr_keras.training.frozen.backbone_features import MIRRORED, FeatureCache, trunk_of
 from dr_keras.training.protocol import FitResult
 from dr_keras.training.run_folder import MODEL
 

@@ -10,7 +10,7 @@ from dr_keras.evaluation.maps.comparison import table
 from dr_keras.evaluation.maps.evaluation import evaluate_maps, find_judges, model_labels
 from dr_keras.evaluation.maps.localisation import MEASURES
 from dr_keras.inference.grader import load_grader
-from dr_keras.models.grader import build_grader
+from dr_keras.models.grader_model import build_grader
 from dr_keras.models.nets import net5, ram_net5
 from dr_keras.report import map_figures
 from dr_keras.training.run_folder import write_splits

@@ -6,7 +6,7 @@ from dr_keras.evaluation.maps.evaluation import find_judges
 from dr_keras.evaluation.maps.faithfulness import MEASURES
 from dr_keras.evaluation.maps.faithfulness_study import evaluate_faithfulness, table
 from dr_keras.inference.grader import load_grader
-from dr_keras.models.grader import build_grader
+from dr_keras.models.grader_model import build_grader
 from dr_keras.models.nets import ram_net5
 
 

@@ -9,12 +9,12 @@ from prepared_folders import noise_images, write_prepared
 
 from dr_keras.data.audit import audit_prepared
 from dr_keras.errors import InputError
-from dr_keras.models.grader import build_grader, load_model, network_of
+from dr_keras.models.grader_model import build_grader, load_model, network_of
 from dr_keras.models.nets import net5
 from dr_keras.training import run_folder
 from dr_keras.training.config import TrainingConfig
-from dr_keras.training.frozen import features
-from dr_keras.training.frozen.features import FeatureCache, trunk_of
+from dr_keras.training.frozen import backbone_features
+from dr_keras.training.frozen.backbone_features import FeatureCache, trunk_of
 from dr_keras.training.frozen.head import HeadFit, cross_entropy
 from dr_keras.training.protocol import FitTask, Hooks, Interrupted
 from dr_keras.training.scoring import Scorer
@@ -65,9 +65,9 @@ def test_features_are_the_trunks_in_eight_orientations(prepared):
 def test_features_are_computed_once(prepared, monkeypatch):
     grader = build_grader(net5(128, width=0.1), 128, (90, 60, 30), (70, 50, 30))
     trunk, cache, read = trunk_of(network_of(grader), "conv11"), FeatureCache(prepared), []
-    batches = features.evaluation_batches
+    batches = backbone_features.evaluation_batches
     monkeypatch.setattr(
-        features, "evaluation_batches", lambda *args: read.append(args[1].tolist()) or batches(*args)
+        backbone_features, "evaluation_batches", lambda *args: read.append(args[1].tolist()) or batches(*args)
     )
     first = cache.of(grader, trunk, np.array([4, 2]))
     again = cache.of(grader, trunk, np.array([2, 5, 4]))
@@ -90,9 +90,9 @@ def test_a_stop_keeps_the_features_that_are_done(tmp_path, monkeypatch):
     trunk, read = trunk_of(network_of(grader), "conv11"), []
     with pytest.raises(Interrupted):
         FeatureCache(prepared, should_stop=lambda: True).of(grader, trunk, np.arange(40))
-    batches = features.evaluation_batches
+    batches = backbone_features.evaluation_batches
     monkeypatch.setattr(
-        features, "evaluation_batches", lambda *args: read.append(args[1].tolist()) or batches(*args)
+        backbone_features, "evaluation_batches", lambda *args: read.append(args[1].tolist()) or batches(*args)
     )
     assert np.isfinite(FeatureCache(prepared).of(grader, trunk, np.arange(40))).all()
     assert read == [list(range(16, 40))]

@@ -9,10 +9,10 @@ from prepared_folders import noise_images, write_prepared
 from sklearn.linear_model import Ridge
 
 from dr_keras.errors import InputError
-from dr_keras.models.grader import load_model, network_of
+from dr_keras.models.grader_model import load_model, network_of
 from dr_keras.training import run_folder
 from dr_keras.training.config import TrainingConfig
-from dr_keras.training.frozen.features import MIRRORED, FeatureCache, trunk_of
+from dr_keras.training.frozen.backbone_features import MIRRORED, FeatureCache, trunk_of
 from dr_keras.training.frozen.ridge import PENALTIES, RidgeFit
 from dr_keras.training.protocol import FitTask, Hooks
 from dr_keras.training.scoring import Scorer

@@ -100,7 +100,7 @@ config = TrainingConfig(image_size=128, width=0.5, epochs=2, batch_size=8)
 for name in ("a", "b"):
     run_dir, hosts = Path(sys.argv[1]) / name, HostConfig(deterministic=True)
     folder = train([config], lambda size: prepared, run_dir, hosts=hosts, hooks=Hooks(say=lambda line: None))
-    from dr_keras.models.grader import load_model
+    from dr_keras.models.grader_model import load_model
     weights = load_model(folder / "last.keras").get_weights()
     print(hashlib.sha256(b"".join(value.tobytes() for value in weights)).hexdigest())
 """

@@ -17,7 +17,7 @@ from prepared_folders import noise_images, write_prepared
 from script_runs import check_refused, command, run
 
 from dr_keras.errors import InputError
-from dr_keras.models.grader import load_model
+from dr_keras.models.grader_model import load_model
 from dr_keras.training.hosts import launch, workers
 from dr_keras.training.hosts.cluster import Cluster, read_cluster
 

@@ -16,7 +16,7 @@ import tensorflow as tf
 from prepared_folders import noise_images, write_prepared
 
 from dr_keras.errors import InputError
-from dr_keras.models.grader import load_model
+from dr_keras.models.grader_model import load_model
 from dr_keras.training.config import TrainingConfig
 from dr_keras.training.fit import Fit
 from dr_keras.training.hosts import devices

@@ -13,7 +13,7 @@ import tensorflow as tf
 from dr_keras.data.pipeline import evaluation_batches
 from dr_keras.errors import InputError
 from dr_keras.files import atomic_path
-from dr_keras.models.grader import network_and_front
+from dr_keras.models.grader_model import network_and_front
 from dr_keras.training.protocol import Interrupted
 
 ORIENTATIONS = 8
