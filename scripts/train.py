@@ -46,7 +46,8 @@ def main(argv):
         maps = [MapImages.of_fit(running)] if running.config.head in ("gap", "multiscale") else []
         return [tensorboard.TensorBoard(running, figures.confusion_image), *maps]
 
-    with interrupt.StopRequest() as stop, contextlib.closing(progress.ProgressBar()) as bar:
+    bar = progress.ProgressBar(configs, plan.folds)
+    with interrupt.StopRequest() as stop, contextlib.closing(bar):
         hooks = protocol.Hooks(
             report=metrics_report.report_writer(configs[0].thresholds, configs[0].seed),
             callbacks=callbacks,

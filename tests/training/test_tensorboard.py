@@ -1,9 +1,10 @@
 """What a training shows: TensorBoard's log and the progress bar."""
 
-import contextlib
 import dataclasses
 import io
 import re
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from prepared_folders import noise_images, write_prepared
 from dr_keras.data.sampling import class_weights
 from dr_keras.grades import GRADE_NAMES
 from dr_keras.metrics import confusion_matrix
+from dr_keras.training import progress
 from dr_keras.training.config import TrainingConfig
 from dr_keras.training.fit import Fit
 from dr_keras.training.progress import ProgressBar
@@ -33,12 +35,12 @@ def logged(tmp_path_factory):
         matrices.append(np.asarray(matrix))
         return np.full((16, 24, 3), 10 * len(matrices), np.uint8)
 
-    bar, shown = ProgressBar(seconds=0), io.StringIO()
+    shown = io.StringIO()
+    bar = ProgressBar(stream=shown)
     hooks = Hooks(callbacks=lambda fit: [TensorBoard(fit, picture)], on_step=bar, say=lambda line: None)
     fit = Fit(FitTask(CONFIG, prepared, np.arange(16), np.arange(16, 24), folder / "run", hooks=hooks))
-    with contextlib.redirect_stderr(shown):
-        history = fit.run().history
-        bar.close()
+    history = fit.run().history
+    bar.close()
     (path,) = (folder / "run" / "tensorboard").iterdir()
     values = {}
     for event in tf.compat.v1.train.summary_iterator(str(path)):
@@ -100,9 +102,56 @@ def test_hyperparameters_are_there(logged):
         assert name.encode() in text
 
 
-def test_progress_bar_tells_speed_loss_kappa_and_time_left(logged):
+def test_a_log_file_has_a_line_for_each_epoch(logged):
     _, history, _, _, shown = logged
-    assert "/run: 100%" in shown and "4/4 [" in shown
-    assert re.search(r"epoch 1/2, \d+ images/s, loss \d+\.\d{3}, validation kappa -", shown)
-    kappa = history[0]["val_quadratic_weighted_kappa"]
-    assert re.search(rf"epoch 2/2, \d+ images/s, loss \d+\.\d{{3}}, validation kappa {kappa:.3f}", shown)
+    lines = shown.splitlines()
+    assert len(lines) == 2
+    for number, (line, row) in enumerate(zip(lines, history, strict=True), start=1):
+        kappa = row["val_quadratic_weighted_kappa"]
+        expected = rf"epoch {number}/2: loss {row['loss']:.3f}, validation kappa {kappa:.3f}, \d+ min left"
+        assert re.match(expected, line), line
+
+
+class Terminal(io.StringIO):
+    """A stream that says it is a terminal."""
+
+    def isatty(self):
+        return True
+
+
+@pytest.mark.parametrize("columns", [80, 110])
+def test_a_narrow_terminal_shows_stage_fold_epoch_loss_kappa_and_time_left(monkeypatch, columns):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    shown, moments = Terminal(), iter(range(0, 10**6, 60))
+    monkeypatch.setattr(progress.time, "monotonic", lambda: next(moments))
+    stages = [dataclasses.replace(CONFIG, image_size=size) for size in (128, 256, 512)]
+    bar = ProgressBar(stages, folds=5, stream=shown, seconds=0)
+    row = {"val_quadratic_weighted_kappa": 0.512, "loss": 0.8, "images_per_second": 90.0}
+    fit = SimpleNamespace(
+        config=stages[1], steps=10, run_dir=Path("run/256/fold_3"),
+        progress={"epoch": 0, "step": 1, "history": []},
+    )  # fmt: skip
+    bar(fit, 0.7, 90.0)
+    fit.progress |= {"epoch": 1, "step": 5, "history": [row]}
+    bar(fit, 0.6, 90.0)
+    bar.close()
+    last = shown.getvalue().rstrip().split("\r")[-1]
+    assert last.startswith("stage 2/3, fold 4/5, epoch 2/2, loss 0.700, kappa 0.512, ")
+    assert re.search(r"\d+ (h \d\d )?min left", last) and len(last) <= columns
+
+
+def test_time_left_counts_all_stages_and_folds(monkeypatch):
+    """Two stages of one epoch: the second has four times the pixels, so a fifth is done after the first."""
+    seconds = iter([0.0, 600.0])
+    monkeypatch.setattr(progress.time, "monotonic", lambda: next(seconds))
+    stages = [dataclasses.replace(CONFIG, image_size=size, epochs=1) for size in (128, 256)]
+    shown = io.StringIO()
+    bar = ProgressBar(stages, stream=shown)
+    fit = SimpleNamespace(
+        config=stages[0], steps=10, run_dir=Path("run/128"), progress={"epoch": 0, "step": 1, "history": []}
+    )
+    bar(fit, 0.7, 90.0)
+    row = {"val_quadratic_weighted_kappa": 0.5, "loss": 0.8, "images_per_second": 90.0}
+    fit.progress |= {"epoch": 1, "step": 0, "history": [row]}
+    bar.close()
+    assert "stage 1/2, epoch 1/1: loss 0.800, validation kappa 0.500, 40 min left" in shown.getvalue()
