@@ -29,6 +29,12 @@ flags.DEFINE_boolean("report", True, "Write report.html and its figures too.")
 flags.DEFINE_string(
     "classifier", None, "Predictions of a classifier (predictions.csv) to show beside the model's scores."
 )
+flags.DEFINE_float(
+    "target_sensitivity", 0.975, "Sensitivity for referable disease that one operating point aims at.", 0.1, 1
+)
+flags.DEFINE_float(
+    "target_specificity", 0.98, "Specificity for referable disease that the other one aims at.", 0.1, 1
+)
 flags.DEFINE_integer("gallery", 8, "How many of the worst errors the report shows.", 0, 100)
 
 FLAGS = flags.FLAGS
@@ -96,7 +102,10 @@ def _describe(done, thresholds):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # they are the notes
         description = statistics.describe(
-            done.scored, crossfit.read_choosing_set(done.path), thresholds, FLAGS.seed
+            done.scored, crossfit.read_choosing_set(done.path), thresholds, FLAGS.seed,
+            targets={
+                "high_sensitivity": FLAGS.target_sensitivity, "high_specificity": FLAGS.target_specificity
+            },
         )
     for note in description["notes"]:
         print(f"note: {note}")

@@ -1,4 +1,4 @@
-"""Honest choices: what a photograph is judged by was never chosen with it.
+"""Cross-fitting: thresholds applied to a photograph are chosen without its fold.
 
 Thresholds, operating points and calibration are chosen on photographs with known grades, the *choosing
 set*. Where a photograph that is evaluated, or its patient, is in that set, the choice is made on the other

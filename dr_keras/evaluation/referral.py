@@ -1,11 +1,12 @@
 """Referral: who is sent to a clinician, at which cut of the score, and how sure the shares are."""
 
 import warnings
-from statistics import NormalDist
 
 import numpy as np
+from scipy.stats import binomtest
 from sklearn.metrics import roc_curve
 
+from dr_keras.evaluation.bootstrap import bootstrap_interval
 from dr_keras.grades import REFERABLE_GRADE, score_to_grade
 from dr_keras.metrics import quadratic_weighted_kappa
 
@@ -32,12 +33,8 @@ def wilson_interval(successes, n, confidence=0.95):
         raise ValueError(f"`confidence` must be between 0 and 1. Received: confidence={confidence}")
     if n == 0:
         return float("nan"), float("nan")
-    z = NormalDist().inv_cdf((1 + confidence) / 2)
-    centre = (successes + z**2 / 2) / (n + z**2)
-    half = z / (n + z**2) * (successes * (n - successes) / n + z**2 / 4) ** 0.5
-    low = 0.0 if successes == 0 else centre - half
-    high = 1.0 if successes == n else centre + half
-    return float(low), float(high)
+    interval = binomtest(int(successes), int(n)).proportion_ci(confidence, method="wilson")
+    return float(interval.low), float(interval.high)
 
 
 def proportion(successes, n):
@@ -46,7 +43,31 @@ def proportion(successes, n):
     return {"value": float(successes / n) if n else float("nan"), "low": low, "high": high}
 
 
-def choose_operating_points(labels, scores, sensitivity=0.90, specificity=0.90):
+def share(hits, patients=None, seed=0):
+    """A share of photographs with its 95 % interval over patients: `{"value", "low", "high"}`.
+
+    Where every photograph is of a patient of its own, the interval is Wilson's. Where patients have several,
+    which are alike, it is that of a bootstrap over patients; a share of 0 or 1, which every resample has too,
+    gets Wilson's with the number of patients in place of photographs.
+
+    Args:
+        hits: bool array (n,).
+        patients: array (n,) of patient identifiers, or None.
+        seed: seed of the bootstrap.
+
+    Returns:
+        NaN throughout if `hits` is empty.
+    """
+    hits = np.asarray(hits, dtype=bool)
+    num_patients = len(hits) if patients is None else len(np.unique(patients))
+    if num_patients == len(hits):
+        return proportion(int(hits.sum()), len(hits))
+    if hits.all() or not hits.any():
+        return proportion(num_patients if hits.all() else 0, num_patients)
+    return bootstrap_interval(np.mean, hits, groups=patients, seed=seed)
+
+
+def choose_operating_points(labels, scores, sensitivity=0.975, specificity=0.98):
     """Chooses two cuts of the score for referable disease (grade 2 and above).
 
     Args:
@@ -85,17 +106,19 @@ def choose_operating_points(labels, scores, sensitivity=0.90, specificity=0.90):
     return cuts
 
 
-def apply_operating_point(labels, scores, cuts):
+def apply_operating_point(labels, scores, cuts, patients=None, seed=0):
     """Counts whom a cut refers, beside who should be (grade 2 and above).
 
     Args:
         labels: array (n,) of true grades.
         scores: array (n,) of scores; a score equal to its cut is referred.
         cuts: one cut, or an array (n,) with one for each photograph.
+        patients: array (n,) of patient identifiers, over whom the intervals are; None: a patient each.
+        seed: seed of the bootstrap; see `share`.
 
     Returns:
         dict: `sensitivity`, `specificity`, `ppv` and `npv` (predictive values), each
-        `{"value", "low", "high"}` with its 95 % Wilson interval; and the counts `true_positives`,
+        `{"value", "low", "high"}` with its 95 % interval (`share`); and the counts `true_positives`,
         `false_positives`, `true_negatives`, `false_negatives`. A photograph with a NaN score or cut is in
         no count, and makes the four shares NaN. A share of nobody is NaN, with a RuntimeWarning.
 
@@ -113,19 +136,21 @@ def apply_operating_point(labels, scores, cuts):
         "true_negatives": int(np.sum(known & ~referable & ~referred)),
         "false_negatives": int(np.sum(known & referable & ~referred)),
     }
-    found, alarms, cleared, missed = counts.values()
     shares = {
-        "sensitivity": (found, found + missed),
-        "specificity": (cleared, cleared + alarms),
-        "ppv": (found, found + alarms),
-        "npv": (cleared, cleared + missed),
+        "sensitivity": (referable, referred),
+        "specificity": (~referable, ~referred),
+        "ppv": (referred, referable),
+        "npv": (~referred, ~referable),
     }
     if not known.all():
         return {**{name: proportion(0, 0) for name in shares}, **counts}
-    for name, (_, total) in shares.items():
-        if not total:
+    patients = np.arange(len(labels)) if patients is None else np.asarray(patients)
+    found = {}
+    for name, (among, hits) in shares.items():
+        if not among.any():
             _warn(f"{name} is undefined: no photograph is on its side")
-    return {**{name: proportion(*share) for name, share in shares.items()}, **counts}
+        found[name] = share(hits[among], patients[among], seed)
+    return found | counts
 
 
 def referral_curve(labels, scores, thresholds):

@@ -2,7 +2,8 @@
 
 What has to be chosen (operating points, calibration, thresholds other than the model's) is chosen on the
 choosing set, for each photograph without the part of it that the photograph is in (`crossfit`).
-Intervals, `{"value", "low", "high"}`, are 95 %: Wilson's for counted shares, else by bootstrap over patients.
+Intervals, `{"value", "low", "high"}`, are 95 % and over patients: by `referral.share` for shares, else by
+bootstrap.
 """
 
 import functools
@@ -18,10 +19,13 @@ from dr_keras.evaluation.thresholds import kappa_optimal, range_separation
 from dr_keras.grades import DEFAULT_THRESHOLDS, GRADE_NAMES, NUM_GRADES, REFERABLE_GRADE, score_to_grade
 from dr_keras.metrics import confusion_matrix, quadratic_weighted_kappa
 
-TARGETS = {"high_sensitivity": 0.90, "high_specificity": 0.90}  # of the operating points
+# Sensitivity and specificity that the two operating points aim at, near to what screening programmes ask for.
+TARGETS = {"high_sensitivity": 0.975, "high_specificity": 0.98}
 
 
-def describe(scored, choosing=None, thresholds=DEFAULT_THRESHOLDS, seed=0, num_resamples=2000):
+def describe(
+    scored, choosing=None, thresholds=DEFAULT_THRESHOLDS, seed=0, num_resamples=2000, targets=None
+):
     """Describes a model's scores of graded photographs.
 
     `cut`, `cuts`, `slope` and `intercept` in the result are chosen on all of the choosing set: those to use
@@ -32,6 +36,8 @@ def describe(scored, choosing=None, thresholds=DEFAULT_THRESHOLDS, seed=0, num_r
         choosing: `Scored`, the photographs to choose on; None chooses on five groups of the described ones.
         thresholds: the model's four increasing cuts between the grades.
         seed, num_resamples: of the bootstrap.
+        targets: dict of `high_sensitivity`, `high_specificity` to what these operating points aim at; those
+            left out have the value in `TARGETS`.
 
     Returns:
         dict of plain numbers, lists and dicts: `chosen_on`: `source` ("run" or "evaluated"), `n`,
@@ -56,8 +62,8 @@ def describe(scored, choosing=None, thresholds=DEFAULT_THRESHOLDS, seed=0, num_r
                 "num_parts": len(np.unique(choosing.parts)),
                 "cross_fitted": int(np.sum(crossfit.parts_to_leave_out(choosing, scored) >= 0)),
             },
-            "grades": by_grade(scored, thresholds, interval),
-            "referable": referable_figures(scored, choosing, interval),
+            "grades": by_grade(scored, thresholds, interval, seed),
+            "referable": referable_figures(scored, choosing, interval, TARGETS | (targets or {}), seed),
             "calibration": calibration_figures(scored, choosing, interval),
             "threshold_schemes": compare_thresholds(scored, choosing, thresholds, interval),
             "referral": _referral(scored, thresholds),
@@ -79,7 +85,7 @@ def nearness(scores, grade):
     return scores if grade == NUM_GRADES - 1 else -np.abs(scores - grade)
 
 
-def by_grade(scored, thresholds, interval):
+def by_grade(scored, thresholds, interval, seed=0):
     """Figures of each grade, by the model's thresholds.
 
     Args:
@@ -94,17 +100,22 @@ def by_grade(scored, thresholds, interval):
     grades = score_to_grade(scored.scores, thresholds)
     matrix = confusion_matrix(scored.labels, grades)
     all_scored = not np.isnan(grades).any()
+
+    def shared(among, hits):
+        return referral.share(hits[among], scored.patients[among], seed)
+
     rows = []
     for grade, name in enumerate(GRADE_NAMES):
         has_it = scored.labels == grade
-        n, predicted, right = int(has_it.sum()), int(matrix[:, grade].sum()), int(matrix[grade, grade])
+        given_it = grades == grade
+        n, predicted = int(has_it.sum()), int(matrix[:, grade].sum())
         if all_scored and not predicted:
             _warn(f"precision of grade {grade} is undefined: no photograph was given it")
         if not n:
             _warn(f"recall, AUC and signed error of grade {grade} are undefined: no photograph has it")
         figures = {
-            "precision": referral.proportion(right, predicted) if all_scored else _undefined(),
-            "recall": referral.proportion(right, n) if all_scored else _undefined(),
+            "precision": shared(given_it, has_it) if all_scored else _undefined(),
+            "recall": shared(has_it, given_it) if all_scored else _undefined(),
             "auc": interval(roc_auc, has_it, nearness(scored.scores, grade)) if n else _undefined(),
             "signed_error": interval(_mean_where, has_it, scored.scores - grade) if n else _undefined(),
         }
@@ -112,7 +123,7 @@ def by_grade(scored, thresholds, interval):
     return rows
 
 
-def referable_figures(scored, choosing, interval):
+def referable_figures(scored, choosing, interval, targets, seed=0):
     """Figures for referable disease (grade 2 and above).
 
     Returns:
@@ -124,15 +135,15 @@ def referable_figures(scored, choosing, interval):
     def choose(labels, scores):
         return list(
             referral.choose_operating_points(
-                labels, scores, TARGETS["high_sensitivity"], TARGETS["high_specificity"]
+                labels, scores, targets["high_sensitivity"], targets["high_specificity"]
             ).values()
         )
 
     referable = scored.labels >= REFERABLE_GRADE
     points = {}
     frozen, fitted = choose(choosing.labels, choosing.scores), crossfit.cross_fit(choose, choosing, scored)
-    for (name, target), cut, cuts in zip(TARGETS.items(), frozen, fitted.T, strict=True):
-        counted = referral.apply_operating_point(scored.labels, scored.scores, cuts)
+    for (name, target), cut, cuts in zip(targets.items(), frozen, fitted.T, strict=True):
+        counted = referral.apply_operating_point(scored.labels, scored.scores, cuts, scored.patients, seed)
         points[name] = {"target": target, "cut": cut, **counted}
     return {
         "n": int(referable.sum()),

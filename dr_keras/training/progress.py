@@ -13,8 +13,8 @@ class ProgressBar:
     """Shows where a training stands; see `Hooks.on_step`.
 
     On a terminal one bar is redrawn in place: the figures come first, so that a narrow window cuts off the
-    bar and not them. Elsewhere (a log file) a plain line is written at the end of each epoch. The loss is that of
-    the last step at the redraw before, which the device has computed by now: reading it doesn't wait.
+    bar and not them. Elsewhere (a log file) a plain line is written at the end of each epoch. The loss is
+    that of the last step at the redraw before, which the device has computed by now: reading it doesn't wait.
 
     Args:
         configs: `TrainingConfig` of each stage, in order; () where one training is all there is.

@@ -8,6 +8,7 @@ from dr_keras.evaluation.referral import (
     choose_operating_points,
     proportion,
     referral_curve,
+    share,
     wilson_interval,
 )
 from dr_keras.grades import DEFAULT_THRESHOLDS, score_to_grade
@@ -42,6 +43,33 @@ def test_proportion():
         "low": pytest.approx(0.181191824),
         "high": pytest.approx(0.567145723),
     }
+
+
+def test_a_share_of_eyes_alike_in_each_patient_is_less_sure_than_one_of_as_many_patients():
+    """Both eyes of a patient found or missed together: 40 photographs tell as much as 20."""
+    found = np.repeat(np.arange(20) % 4 > 0, 2)
+    each, both = share(found, np.arange(40)), share(found, np.repeat(np.arange(20), 2))
+    assert each == proportion(30, 40) == share(found) and both["value"] == 0.75
+    assert both["high"] - both["low"] > 1.25 * (each["high"] - each["low"])
+    apart = share(np.tile(found[::2], 2), np.tile(np.arange(20), 2)[np.random.default_rng(0).permutation(40)])
+    assert apart["high"] - apart["low"] < both["high"] - both["low"]
+
+
+@pytest.mark.parametrize("value", [0, 1])
+def test_a_share_of_all_or_nobody_has_an_interval_of_so_many_patients(value):
+    found = share(np.full(40, value, bool), np.repeat(np.arange(20), 2))
+    assert found == proportion(20 * value, 20) and found["high"] > found["low"]
+
+
+def test_an_operating_points_intervals_are_over_patients():
+    rng = np.random.default_rng(0)
+    labels = np.repeat(rng.integers(0, 5, 60), 2)
+    scores = labels + np.repeat(rng.normal(0, 1.2, 60), 2)
+    own = apply_operating_point(labels, scores, 1.5)
+    paired = apply_operating_point(labels, scores, 1.5, np.repeat(np.arange(60), 2))
+    for name in SHARES:
+        assert paired[name]["value"] == own[name]["value"]
+        assert paired[name]["high"] - paired[name]["low"] > own[name]["high"] - own[name]["low"]
 
 
 @pytest.mark.parametrize("arguments, message", [((3, 2), "successes=3, n=2"), ((1, 2, 95), "confidence=95")])

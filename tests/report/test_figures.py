@@ -32,8 +32,10 @@ REFERABLE = {
     "roc_auc": SURE,
     "average_precision": UNDEFINED,
     "operating_points": {
-        "high_sensitivity": point(sensitivity=0.95, specificity=0.4, ppv=0.7),
-        "high_specificity": {name: UNDEFINED for name in ("sensitivity", "specificity", "ppv")},
+        "high_sensitivity": point(sensitivity=0.95, specificity=0.4, ppv=0.7) | {"target": 0.975},
+        "high_specificity": {
+            "target": 0.98, **{name: UNDEFINED for name in ("sensitivity", "specificity", "ppv")}
+        },
     },
 }
 BINS = [
@@ -118,12 +120,12 @@ def test_roc_curves_are_those_of_the_areas():
 def test_operating_points_are_where_their_figures_say():
     labels, values = random_scores()
     axes = curves.referable_roc_figure(labels, values, REFERABLE).axes[0]
-    assert line(axes, "high sensitivity").get_xydata().tolist() == [[0.6, 0.95]]
+    assert line(axes, "97.5 % sensitivity").get_xydata().tolist() == [[0.6, 0.95]]
     assert "high specificity" not in labels_of(axes)  # it isn't defined
     assert axes.get_xlabel() == "1 − specificity: of 40 not referable"
     assert axes.get_ylabel() == "sensitivity: of 60 referable"
     axes = curves.precision_recall_figure(labels, values, REFERABLE).axes[0]
-    assert line(axes, "high sensitivity").get_xydata().tolist() == [[0.95, 0.7]]
+    assert line(axes, "97.5 % sensitivity").get_xydata().tolist() == [[0.95, 0.7]]
     assert line(axes, "by chance").get_ydata()[0] == 0.6
 
 

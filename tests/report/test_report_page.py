@@ -130,7 +130,7 @@ def test_numbers_of_the_page_are_those_of_the_metrics(written):
     shown = f"{kappa['value']:.2f} 95 % interval: {kappa['low']:.2f} to {kappa['high']:.2f}"
     assert f"Agreement (quadratic weighted kappa) {shown}" in page.words
     point = metrics["referable"]["operating_points"]["high_specificity"]
-    assert f"high specificity {point['cut']:.2f} {100 * point['sensitivity']['value']:.0f} % (" in page.words
+    assert f"98 % specificity {point['cut']:.2f} {100 * point['sensitivity']['value']:.0f} % (" in page.words
     assert f"{point['false_negatives']} / {point['false_positives']}" in page.words
     recall = metrics["grades"][2]["recall"]
     assert (

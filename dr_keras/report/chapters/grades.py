@@ -2,6 +2,7 @@
 
 from dr_keras.grades import REFERABLE_GRADE
 from dr_keras.report import page
+from dr_keras.report.figures.curves import point_name
 from dr_keras.report.wording import UNDEFINED, interval_text, number, percent, share_text
 
 SCHEMES = {"fixed": "fixed", "range_separation": "range separation", "kappa_optimal": "best kappa"}
@@ -16,7 +17,8 @@ def summary(metrics):
         ("Ranking of referable eyes (AUC)", number(metrics["referable_auc"]["value"]),
          _interval(metrics["referable_auc"])),
         ("Exactly right grade", percent(accuracy["value"]), _interval(accuracy, percent)),
-        ("Referable eyes found (high-sensitivity cut)", percent(found["sensitivity"]["value"]),
+        (f"Referable eyes found (cut for {point_name('high_sensitivity', found['target'])})",
+         percent(found["sensitivity"]["value"]),
          f"of the others, {percent(found['specificity']['value'])} are spared a referral"),
     ]  # fmt: skip
     blocks = [
@@ -72,8 +74,8 @@ def confusion(metrics, pictures):
             page.table(
                 ("Grade", "n", "Given", "Recognised (recall)", "Right when given (precision)"),
                 rows,
-                "By grade, with 95 % Wilson intervals. n: photographs of the grade; given: photographs that "
-                "the model gave it to.",
+                "By grade, with 95 % intervals over patients. n: photographs of the grade; given: "
+                "photographs that the model gave it to.",
             ),
         ),
     )

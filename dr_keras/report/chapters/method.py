@@ -69,7 +69,8 @@ def about(metrics, facts, versions):
         ("Choices", chosen_on(metrics)),
         (
             "Intervals",
-            "95 %; bootstrap over patients (both eyes of a patient stay together), or Wilson's for shares",
+            "95 %; bootstrap over patients (both eyes of a patient stay together); for shares, Wilson's "
+            "where each patient has one photograph",
         ),
         ("Software", ", ".join(f"{name} {version}" for name, version in versions.items())),
     ]

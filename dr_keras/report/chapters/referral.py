@@ -3,7 +3,7 @@
 from dr_keras.grades import REFERABLE_GRADE
 from dr_keras.report import page
 from dr_keras.report.chapters.method import chosen_on
-from dr_keras.report.figures.curves import OPERATING_POINTS
+from dr_keras.report.figures.curves import OPERATING_POINTS, point_name
 from dr_keras.report.wording import interval_text, number, percent, share_text
 
 
@@ -12,21 +12,18 @@ def referable(metrics, pictures):
     found, n = metrics["referable"], metrics["n"]
     points = found["operating_points"]
     rows = [
-        (name, number(points[key]["cut"]), *[share_text(points[key][figure])
+        (point_name(key, points[key]["target"]), number(points[key]["cut"]), *[share_text(points[key][figure])
          for figure in ("sensitivity", "specificity", "ppv", "npv")],
          f"{points[key]['false_negatives']} / {points[key]['false_positives']}")
-        for key, name in OPERATING_POINTS.items()
+        for key in OPERATING_POINTS
     ]  # fmt: skip
-    targets = "; ".join(
-        f"{name} aims at {percent(points[key]['target'])} {key.split('_')[1]}"
-        for key, name in OPERATING_POINTS.items()
-    )
+    targets = " and ".join(point_name(key, points[key]["target"]) for key in OPERATING_POINTS)
     return page.Section(
         "referable",
         "Finding eyes to refer",
         (
             f"{found['n']} of {n} photographs ({percent(found['prevalence'])}) are referable "
-            f"(grade {REFERABLE_GRADE} or higher). Two cuts of the score are offered: {targets}. "
+            f"(grade {REFERABLE_GRADE} or higher). Two cuts of the score are offered, that aim at {targets}. "
             f"{chosen_on(metrics)}",
             page.side_by_side(
                 page.figure(
@@ -53,7 +50,8 @@ def referable(metrics, pictures):
                     "Missed / false alarms",
                 ),
                 rows,
-                "With 95 % Wilson intervals. PPV, NPV: how often a positive, a negative answer is right.",
+                "With 95 % intervals over patients. PPV, NPV: how often a positive, a negative answer "
+                "is right.",
             ),
         ),
     )

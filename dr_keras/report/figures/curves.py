@@ -8,7 +8,14 @@ from dr_keras.grades import REFERABLE_GRADE
 from dr_keras.report.figures import style
 from dr_keras.report.wording import interval_text
 
-OPERATING_POINTS = {"high_sensitivity": "high sensitivity", "high_specificity": "high specificity"}
+OPERATING_POINTS = ("high_sensitivity", "high_specificity")
+
+
+def point_name(key, target):
+    """What an operating point is called: "97.5 % sensitivity"."""
+    return f"{100 * target:g} % {key.split('_')[1]}"
+
+
 _MARKERS = (("o", style.ORANGE), ("s", style.INK))
 
 
@@ -157,11 +164,11 @@ def _roc(outcomes, scores):
 
 def _points(referable, x, y):
     """(name, x, y) of the operating points that are defined."""
-    for key, name in OPERATING_POINTS.items():
+    for key in OPERATING_POINTS:
         point = referable["operating_points"][key]
         values = [np.nan if point[figure]["value"] is None else point[figure]["value"] for figure in (x, y)]
         if not np.isnan(values).any():
-            yield name, *values
+            yield point_name(key, point["target"]), *values
 
 
 def _mark(axes, points):
