@@ -56,7 +56,7 @@ def main(argv):
     from dr_keras.evaluation import agreement, model_comparison
     from dr_keras.report import gallery, metrics_report, report_page
 
-    first, *others = [_judge(path, paths) for path in paths]
+    first, *others = [_evaluate(path, paths) for path in paths]
     scored, thresholds = first.scored, first.model.rules.thresholds
     further = _describe(first, thresholds)
     if classifier:
@@ -81,10 +81,10 @@ def main(argv):
     print(f"{FLAGS.output_dir}: {agreement.summary(metrics)}")
 
 
-def _judge(path, paths):
-    from dr_keras.evaluation import judged
+def _evaluate(path, paths):
+    from dr_keras.evaluation import model_evaluation
 
-    done = judged.judge(
+    done = model_evaluation.evaluate_model(
         path, cli_flags.open_prepared, FLAGS.split, FLAGS.batch_size, cli_flags.progress("grading"),
         cli_flags.parsed("thresholds"),
     )  # fmt: skip

@@ -48,30 +48,30 @@ def main(argv):
         photographs = lesion_masks.masked_synthetic_photographs(FLAGS.synthetic_images, _UNSEEN_EYES)
         graded = []
     cli_flags.require_tensorflow()
-    from dr_keras.evaluation.maps import comparison, evaluation, faithfulness_study
+    from dr_keras.evaluation.maps import faithfulness_study, map_evaluation, method_comparison
     from dr_keras.inference.grader import load_grader
     from dr_keras.report import map_figures
 
     models = [load_grader(path) for path in paths]
-    judges, copies = evaluation.find_judges(models, photographs, graded)
+    unseen, copies = map_evaluation.find_unseen_networks(models, photographs, graded)
     print(
         f"{len(photographs)} photographs with masks, {copies} of them also among the graded ones; "
-        f"{len(judges)} explained by networks that never saw them"
+        f"{len(unseen)} explained by networks that never saw them"
     )
-    if not judges:
+    if not unseen:
         raise cli_flags.InputError(
             f"--model={paths[0]}: trained on all of these photographs; expected a run with --folds"
         )
     max_side = _MASKED_SIDE if FLAGS.data_dir else _DRAWN_SIDE
-    result = evaluation.evaluate_maps(
-        models, judges, FLAGS.method, max_side, FLAGS.batch_size, FLAGS.seed,
+    result = map_evaluation.evaluate_maps(
+        models, unseen, FLAGS.method, max_side, FLAGS.batch_size, FLAGS.seed,
         cli_flags.progress("explaining"),
     )  # fmt: skip
-    map_figures.write_maps(FLAGS.output_dir, result, models, judges)
-    print("\n".join(comparison.table(result)))
+    map_figures.write_maps(FLAGS.output_dir, result, models, unseen)
+    print("\n".join(method_comparison.table(result)))
     if FLAGS.faithfulness:
         result = faithfulness_study.evaluate_faithfulness(
-            models, judges, FLAGS.method, FLAGS.faithfulness, FLAGS.seed, cli_flags.progress("deleting")
+            models, unseen, FLAGS.method, FLAGS.faithfulness, FLAGS.seed, cli_flags.progress("deleting")
         )
         files.write_json(f"{FLAGS.output_dir}/faithfulness.json", result)
         print("\n".join(["", *faithfulness_study.table(result)]))

@@ -37,10 +37,10 @@ def main(argv):
     cli_flags.take_data_from_run(run_folder.read_flags(model))
     cli_flags.check_data()
     cli_flags.require_tensorflow()
-    from dr_keras.evaluation import judged
+    from dr_keras.evaluation import model_evaluation
     from dr_keras.report import progression
 
-    done = judged.judge(
+    done = model_evaluation.evaluate_model(
         model, cli_flags.open_prepared, FLAGS.split, FLAGS.batch_size, cli_flags.progress("grading"),
         cli_flags.parsed("thresholds"),
     )  # fmt: skip

@@ -34,10 +34,10 @@ def main(argv):
     cli_flags.take_data_from_run(run_folder.read_flags(FLAGS.model))
     cli_flags.check_data()
     cli_flags.require_tensorflow()
-    from dr_keras.evaluation import judged
+    from dr_keras.evaluation import model_evaluation
     from dr_keras.papers.alexnet import patch_search
 
-    done = judged.judge(
+    done = model_evaluation.evaluate_model(
         FLAGS.model, cli_flags.open_prepared, FLAGS.split, FLAGS.batch_size, cli_flags.progress("grading")
     )
     found = patch_search.search(

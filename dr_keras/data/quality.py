@@ -45,7 +45,7 @@ class QualityLimits:
 
 
 def gradability(image, field_of_view, limits=None):
-    """Judges whether a photograph is good enough to be graded.
+    """UnseenNetworks whether a photograph is good enough to be graded.
 
     Args:
         image: uint8 (height, width, 3), RGB: a photograph, or a prepared square.

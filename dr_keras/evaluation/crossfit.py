@@ -19,7 +19,7 @@ _PREDICTIONS = "predictions.csv"
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Scored:
+class EvaluationSet:
     """Photographs with their true grades and scores.
 
     Attributes:
@@ -78,7 +78,7 @@ def read_choosing_set(path):
         path: what `--model` names: a `.keras` file or a run folder.
 
     Returns:
-        `Scored` of the run's validation photographs, or of those that its folds hold out, the folds as
+        `EvaluationSet` of the run's validation photographs, or of those that its folds hold out, the folds as
         parts; None if the model has no predictions beside it, or if they hold no photograph.
 
     Raises:
@@ -98,7 +98,7 @@ def read_choosing_set(path):
         columns["parts"] += [part] * len(table["image"])
     if not columns["images"]:
         return None
-    return Scored(**columns | ({"parts": None} if len(leaves) == 1 else {}))
+    return EvaluationSet(**columns | ({"parts": None} if len(leaves) == 1 else {}))
 
 
 def parts_to_leave_out(choosing, evaluated):
@@ -119,8 +119,8 @@ def cross_fit(choose, choosing, evaluated):
     Args:
         choose: function of (labels, scores) that returns numbers, the same count of them each time. It may
             be given empty arrays, where the choosing set is one part.
-        choosing: `Scored` to choose from.
-        evaluated: `Scored` to choose for; its labels and scores aren't used.
+        choosing: `EvaluationSet` to choose from.
+        evaluated: `EvaluationSet` to choose for; its labels and scores aren't used.
 
     Returns:
         float64 (evaluated, ...): what was chosen for each. Photographs that the choosing set doesn't know

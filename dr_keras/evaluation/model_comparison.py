@@ -7,7 +7,7 @@ import numpy as np
 from dr_keras.errors import InputError
 from dr_keras.evaluation.agreement import accuracy, referable_auc
 from dr_keras.evaluation.bootstrap import bootstrap_interval
-from dr_keras.evaluation.comparison import paired_difference
+from dr_keras.evaluation.paired import paired_difference
 from dr_keras.grades import score_to_grade
 from dr_keras.metrics import confusion_matrix, quadratic_weighted_kappa
 
@@ -23,7 +23,7 @@ def compare(scored, thresholds, other, other_thresholds, name, seed=0):
     """Compares two models, each with its own thresholds, by paired bootstrap over patients.
 
     Args:
-        scored, other: `Scored` of the two; the photographs that only one has are left out.
+        scored, other: `EvaluationSet` of the two; the photographs that only one has are left out.
         thresholds, other_thresholds: four increasing cuts of each.
         name: of the other model.
         seed: of the bootstrap.
@@ -61,7 +61,7 @@ def classifier_figures(path, table, scored, seed=0):
     Args:
         path: the file that they come from, for errors.
         table: of `read_predictions`; its grades count, its labels don't.
-        scored: `Scored` of the photographs that are reported.
+        scored: `EvaluationSet` of the photographs that are reported.
         seed: of the bootstrap.
 
     Returns:

@@ -32,8 +32,9 @@ def describe(
     on new photographs. The figures beside them are cross-fitted.
 
     Args:
-        scored: `Scored`, the photographs to describe.
-        choosing: `Scored`, the photographs to choose on; None chooses on five groups of the described ones.
+        scored: `EvaluationSet`, the photographs to describe.
+        choosing: `EvaluationSet`, the photographs to choose on; None chooses on five groups of those
+            described.
         thresholds: the model's four increasing cuts between the grades.
         seed, num_resamples: of the bootstrap.
         targets: dict of `high_sensitivity`, `high_specificity` to what these operating points aim at; those
@@ -89,7 +90,7 @@ def by_grade(scored, thresholds, interval, seed=0):
     """Figures of each grade, by the model's thresholds.
 
     Args:
-        scored: `Scored`.
+        scored: `EvaluationSet`.
         thresholds: four increasing cuts between the grades.
         interval: `bootstrap_interval` with its patients and seed given.
 

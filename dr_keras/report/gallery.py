@@ -104,11 +104,11 @@ class Photographs:
     ranking: Progression
 
 
-def report_photographs(judged, count=8, shown=20, progress=None):
+def report_photographs(evaluated, count=8, shown=20, progress=None):
     """Collects the photographs of a report: the worst errors with their maps, and a ranking by score.
 
     Args:
-        judged: `Judged`.
+        evaluated: `ModelEvaluation`.
         count: of the worst errors.
         shown: photographs in the ranking.
         progress: wraps the explaining as `tqdm.tqdm` does, called with `total`.
@@ -116,10 +116,10 @@ def report_photographs(judged, count=8, shown=20, progress=None):
     Returns:
         `Photographs`; None if no photograph has a score.
     """
-    worst = worst_errors(judged.scored.labels, judged.scored.scores, count)
-    ranking = progression(judged.prepared, judged.scores, shown)
+    worst = worst_errors(evaluated.scored.labels, evaluated.scored.scores, count)
+    ranking = progression(evaluated.prepared, evaluated.scores, shown)
     if not ranking.images:
         return None
-    method = method_for(judged.model.networks[0])
-    cases = gallery(judged.model, judged.prepared, judged.scores, worst, method, progress)
+    method = method_for(evaluated.model.networks[0])
+    cases = gallery(evaluated.model, evaluated.prepared, evaluated.scores, worst, method, progress)
     return Photographs(cases, method, ranking)

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from dr_keras import files
 from dr_keras.data.lesion_masks import read_masks
-from dr_keras.evaluation.maps.comparison import FUSED, is_baseline, lesions_of
+from dr_keras.evaluation.maps.method_comparison import FUSED, is_baseline, lesions_of
 from dr_keras.explain import overlay
 from dr_keras.explain.writing import write_png
 from dr_keras.inference.grader import explainer_of
@@ -26,18 +26,18 @@ _NUM_EXAMPLES = 6
 _EXAMPLE_SIDE = 512  # pixels
 
 
-def write_maps(output_dir, result, models, judges):
+def write_maps(output_dir, result, models, unseen):
     """Writes `maps.json`, `maps.png` and `examples.png`, each whole or not at all.
 
     Args:
         output_dir: folder, made if it isn't there.
         result: of `map_evaluation.evaluate_maps`.
-        models, judges: what it was given.
+        models, unseen: what it was given.
     """
     output_dir = Path(output_dir)
     with files.atomic_path(output_dir / "maps.png") as temporary:
         area_figure(result).savefig(temporary)
-    write_png(output_dir / "examples.png", example_sheet(models, judges))
+    write_png(output_dir / "examples.png", example_sheet(models, unseen))
     files.write_json(output_dir / "maps.json", result)
 
 
@@ -70,7 +70,7 @@ def area_figure(result):
     return figure
 
 
-def example_sheet(models, judges):
+def example_sheet(models, unseen):
     """Draws some photographs, the experts' outlines on them, beside the models' RAM.
 
     Those with most lesion types are shown, evenly over the list.
@@ -78,14 +78,14 @@ def example_sheet(models, judges):
     Returns:
         uint8 (height, width, 3), RGB.
     """
-    most = max(len(judge.photograph.masks) for judge in judges)
-    rich = [judge for judge in judges if len(judge.photograph.masks) == most]
+    most = max(len(one.photograph.masks) for one in unseen)
+    rich = [one for one in unseen if len(one.photograph.masks) == most]
     chosen = [rich[place] for place in np.unique(np.linspace(0, len(rich) - 1, _NUM_EXAMPLES).astype(int))]
     rows = []
-    for judge in chosen:
-        explain = explainer_of(models, "ram", judge.networks, max_side=_EXAMPLE_SIDE)
-        ((_, explanation, _),) = explain([judge.photograph.path])
-        rows.append(_example(judge.photograph, explanation))
+    for one in chosen:
+        explain = explainer_of(models, "ram", one.networks, max_side=_EXAMPLE_SIDE)
+        ((_, explanation, _),) = explain([one.photograph.path])
+        rows.append(_example(one.photograph, explanation))
     width = max(row.shape[1] for row in rows)
     return np.concatenate(
         [np.pad(row, ((0, 8), (0, width - row.shape[1]), (0, 0)), constant_values=255) for row in rows]

@@ -9,7 +9,7 @@ import numpy as np
 from dr_keras import files
 from dr_keras.grades import DEFAULT_THRESHOLDS, score_to_grade
 from dr_keras.report.figures import style
-from dr_keras.report.figures.photographs import sheet_figure
+from dr_keras.report.figures.sheets import sheet_figure
 
 SELECTIONS = ("even", "random")
 COLUMNS = ("position", "image", "label", "score", "grade")

@@ -9,8 +9,9 @@ import numpy as np
 import dr_keras
 from dr_keras import files
 from dr_keras.grades import score_to_grade
-from dr_keras.report import page
-from dr_keras.report.chapters.grades import (
+from dr_keras.report import html_page
+from dr_keras.report.chapters.example_photographs import progression, short_name, worst_errors
+from dr_keras.report.chapters.grade_agreement import (
     SCHEMES,
     confusion,
     densities,
@@ -20,10 +21,9 @@ from dr_keras.report.chapters.grades import (
     thresholds,
 )
 from dr_keras.report.chapters.method import about, comparison
-from dr_keras.report.chapters.photographs import progression, short_name, worst_errors
-from dr_keras.report.chapters.referral import calibration, referable, referral
+from dr_keras.report.chapters.referable_disease import calibration, referable, referral
 from dr_keras.report.figures import confusion_figure, curves, scores, style
-from dr_keras.report.figures.photographs import sheet_figure
+from dr_keras.report.figures.sheets import sheet_figure
 from dr_keras.report.progression import progression_figure
 
 TITLE = "Grading diabetic retinopathy: how good is the model?"
@@ -35,7 +35,7 @@ def write_page(output_dir, scored, metrics, facts, photographs=None):
 
     Args:
         output_dir: folder, in which `confusion_matrix.png` and the other files of `write_report` lie.
-        scored: `Scored` of the photographs.
+        scored: `EvaluationSet` of the photographs.
         metrics: of `write_report`, with what `statistics.describe` adds; further `compared_with` and
             `classifier` where there are such.
         facts: dict of text to text: what is said of model and photographs; "Data" and "Model" among it.
@@ -53,7 +53,7 @@ def write_page(output_dir, scored, metrics, facts, photographs=None):
         f"{facts['Data']}; scores cut into grades at {cuts}."
     )
     sections = _sections(scored, metrics, facts, pictures, photographs)
-    files.write_text(output_dir / "report.html", page.page(TITLE, lead, sections))
+    files.write_text(output_dir / "report.html", html_page.page(TITLE, lead, sections))
 
 
 def _sections(scored, metrics, facts, pictures, photographs):

@@ -13,7 +13,7 @@ from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from dr_keras.report.page import NOTICE, NOTICE_TITLE
+from dr_keras.report.html_page import NOTICE, NOTICE_TITLE
 from dr_keras.serving import answers, forms, page_answers, saved_photographs, status
 from dr_keras.serving.gateway import Gateway, refusal
 from dr_keras.serving.refusal import Refused

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 
 from dr_keras.explain import overlay
-from dr_keras.report import page
+from dr_keras.report import html_page
 from dr_keras.serving.forms import DEFAULT_SIGNATURE
 from dr_keras.serving.refusal import Refused, one_line
 from dr_keras.serving.servable import EXPLAIN, OCCLUDE, PHOTOGRAPHS
@@ -108,30 +108,32 @@ def report(servable, data, result, name=""):
             ("Referable", "yes" if result["referable"] else "no", "grade 2 or above"),
         ]
     pictures = [
-        page.figure(_reduced(data), "The photograph", "The photograph, reduced, as the camera stored it.")
+        html_page.figure(
+            _reduced(data), "The photograph", "The photograph, reduced, as the camera stored it."
+        )
     ]
     if result["overlay_png"]:
         alt = "Regression activation map over the photograph"
-        pictures.append(page.figure(base64.b64decode(result["overlay_png"]), alt, _reading_help()))
-    model = page.table(["", "value"], _model_rows(servable), "What graded it", words=True)
+        pictures.append(html_page.figure(base64.b64decode(result["overlay_png"]), alt, _reading_help()))
+    model = html_page.table(["", "value"], _model_rows(servable), "What graded it", words=True)
     sections = [
-        page.Section("result", "Result", (page.facts(facts),)),
-        page.Section("photograph", "Photograph", (page.side_by_side(*pictures),)),
-        page.Section("model", "Model", (model,)),
+        html_page.Section("result", "Result", (html_page.facts(facts),)),
+        html_page.Section("photograph", "Photograph", (html_page.side_by_side(*pictures),)),
+        html_page.Section("model", "Model", (model,)),
     ]
     now = datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
     lead = f"{name or 'One photograph'}, graded by {servable.name} on {now}."
-    return page.page("Diabetic retinopathy: one photograph", lead, sections)
+    return html_page.page("Diabetic retinopathy: one photograph", lead, sections)
 
 
 def _reading_help():
     limit = f"{_LIMITS[EXPLAIN]:g}"
     bar = f"display: block; height: .8rem; background: linear-gradient(to right, {scale_colors()})"
     grid, right = "display: grid; grid-template-columns: 1fr auto 1fr", "text-align: right"
-    return page.Html(
+    return html_page.Html(
         f'<span style="{bar}; print-color-adjust: exact"></span><span style="{grid}"><span>'
         f'\N{MINUS SIGN}{limit}</span><span>0</span><span style="{right}">+{limit} grade units</span></span>'
-        f"{page.text(READING_HELP)}"
+        f"{html_page.text(READING_HELP)}"
     )
 
 

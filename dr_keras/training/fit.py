@@ -18,7 +18,7 @@ from dr_keras.training.hosts import devices, workers
 from dr_keras.training.protocol import FitResult, Interrupted
 from dr_keras.training.run_folder import MODEL
 from dr_keras.training.schedules import learning_rate
-from dr_keras.training.scoring import Scorer
+from dr_keras.training.scoring import DatasetScorer
 from dr_keras.training.state import load_state, save_state, share_state
 from dr_keras.training.transfer import transfer_weights
 
@@ -45,7 +45,7 @@ class Fit:
         self.trainer = build_trainer(task.config, task.prepared, task.training, task.strategy)
         self.steps = steps_per_epoch(len(task.training), task.config.batch_size)
         self._strategy = task.strategy
-        self._scorer = Scorer(
+        self._scorer = DatasetScorer(
             self.trainer.grader, task.prepared, batch_size=max(32, task.config.batch_size)
         )
         self._is_chief = workers.is_chief(task.strategy)

@@ -49,7 +49,7 @@ def split_head(network):
     return features, head
 
 
-class Scorer:
+class DatasetScorer:
     """Scores prepared photographs with a grader, without augmentation; compiled once.
 
     Args:

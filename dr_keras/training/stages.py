@@ -20,7 +20,7 @@ from dr_keras.training.frozen.head import HeadFit
 from dr_keras.training.frozen.ridge import RidgeFit
 from dr_keras.training.hosts import workers
 from dr_keras.training.protocol import FitTask, Hooks
-from dr_keras.training.scoring import Scorer
+from dr_keras.training.scoring import DatasetScorer
 
 HELD_OUT = "held_out"
 
@@ -189,7 +189,7 @@ def _train_leaf(task, assigned):
             result = _fit_of(task.config)(task).run()
             keras.utils.clear_session()
         if chief:
-            scores = Scorer(load_model(leaf / run_folder.MODEL), prepared)(judged)
+            scores = DatasetScorer(load_model(leaf / run_folder.MODEL), prepared)(judged)
             if not finished:
                 if not len(judged):  # nothing was set aside to judge by
                     judged, scores = task.training, result.left_one_out

@@ -3,7 +3,7 @@ import pytest
 
 from dr_keras.evaluation.agreement import accuracy, referable_auc
 from dr_keras.evaluation.bootstrap import bootstrap_interval
-from dr_keras.evaluation.comparison import paired_difference
+from dr_keras.evaluation.paired import paired_difference
 
 
 def test_difference_of_accuracy_has_the_textbook_interval():

@@ -6,7 +6,7 @@ import pytest
 from dr_keras.data.records import Record
 from dr_keras.errors import InputError
 from dr_keras.evaluation.crossfit import (
-    Scored,
+    EvaluationSet,
     cross_fit,
     deal_parts,
     parts_to_leave_out,
@@ -27,7 +27,7 @@ def write_leaf(folder, images, patients, labels, scores):
 
 def photographs(count, parts=None, prefix="p"):
     names = [f"{prefix}{i}" for i in range(count)]
-    return Scored(names, names, np.arange(count) % 5, np.arange(count) / 10, parts)
+    return EvaluationSet(names, names, np.arange(count) % 5, np.arange(count) / 10, parts)
 
 
 def test_each_is_chosen_for_without_its_own_part():
@@ -39,7 +39,7 @@ def test_each_is_chosen_for_without_its_own_part():
 
 def test_unknown_photographs_get_the_choice_made_on_all():
     choosing = photographs(6, parts=[0, 0, 1, 1, 2, 2])
-    evaluated = Scored(["new", "p2", "other eye"], ["someone", "p2", "p5"], [0, 0, 0], [0, 0, 0])
+    evaluated = EvaluationSet(["new", "p2", "other eye"], ["someone", "p2", "p5"], [0, 0, 0], [0, 0, 0])
     np.testing.assert_array_equal(parts_to_leave_out(choosing, evaluated), [-1, 1, 2])
     counts = cross_fit(lambda labels, scores: len(labels), choosing, evaluated)
     np.testing.assert_array_equal(counts, [6, 4, 4])
@@ -47,12 +47,12 @@ def test_unknown_photographs_get_the_choice_made_on_all():
 
 def test_known_image_of_a_patient_that_is_not():
     choosing = photographs(4, parts=[0, 0, 1, 1])
-    evaluated = Scored(["p3"], ["renamed"], [3], [0.3])
+    evaluated = EvaluationSet(["p3"], ["renamed"], [3], [0.3])
     np.testing.assert_array_equal(parts_to_leave_out(choosing, evaluated), [1])
 
 
 def test_what_is_judged_never_chose():
-    # A rule that only remembers: it knows every photograph of the choosing set, and none that it judges.
+    # A rule that only remembers: it knows every photograph of the choosing set, and none that it unseen.
     choosing = photographs(50)
     remembered = cross_fit(
         lambda labels, scores: np.isin(np.arange(50) / 10, scores), choosing, choosing
@@ -82,11 +82,11 @@ def test_parts_hold_patients_whole_and_grades_alike():
 
 def test_scored_refuses():
     with pytest.raises(ValueError, match="with at least one row"):
-        Scored([], [], [], [])
+        EvaluationSet([], [], [], [])
     with pytest.raises(ValueError, match=r"must be of one length.*scores.shape=\(1,\)"):
-        Scored(["a", "b"], ["a", "b"], [0, 1], [0.5])
+        EvaluationSet(["a", "b"], ["a", "b"], [0, 1], [0.5])
     with pytest.raises(ValueError, match="`parts` must hold a patient's photographs together"):
-        Scored(["a", "b"], ["x", "x"], [0, 1], [0.5, 1.0], [0, 1])
+        EvaluationSet(["a", "b"], ["x", "x"], [0, 1], [0.5, 1.0], [0, 1])
 
 
 def test_folds_are_the_parts(tmp_path):

@@ -3,7 +3,7 @@ import pytest
 from sklearn.metrics import cohen_kappa_score, confusion_matrix
 
 from dr_keras.errors import InputError
-from dr_keras.evaluation.crossfit import Scored
+from dr_keras.evaluation.crossfit import EvaluationSet
 from dr_keras.evaluation.model_comparison import classifier_figures, compare
 from dr_keras.grades import DEFAULT_THRESHOLDS, score_to_grade
 
@@ -14,11 +14,11 @@ def random_scored(noise, seed, n=80):
     rng = np.random.default_rng(seed)
     labels = np.arange(n) % 5
     names = np.array([f"{number}.png" for number in range(n)])
-    return Scored(names, names, labels, labels + rng.normal(0, noise, n))
+    return EvaluationSet(names, names, labels, labels + rng.normal(0, noise, n))
 
 
 def subset(scored, rows):
-    return Scored(scored.images[rows], scored.patients[rows], scored.labels[rows], scored.scores[rows])
+    return EvaluationSet(scored.images[rows], scored.patients[rows], scored.labels[rows], scored.scores[rows])
 
 
 def test_both_on_the_photographs_they_share():

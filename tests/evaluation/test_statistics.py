@@ -14,7 +14,7 @@ from sklearn.metrics import (
 
 from dr_keras import files
 from dr_keras.evaluation import statistics
-from dr_keras.evaluation.crossfit import Scored
+from dr_keras.evaluation.crossfit import EvaluationSet
 from dr_keras.evaluation.referral import apply_operating_point, choose_operating_points, proportion
 from dr_keras.evaluation.statistics import nearness
 from dr_keras.evaluation.thresholds import kappa_optimal
@@ -28,7 +28,8 @@ def random_photographs(seed, n=150, prefix="p", shrink=0.6):
     rng = np.random.default_rng(seed)
     labels = np.arange(n) % 5
     scores = shrink * labels + 0.4 + rng.normal(0, 0.6, n)
-    return Scored([f"{prefix}{i}" for i in range(n)], [f"{prefix}{i // 2}" for i in range(n)], labels, scores)
+    images, patients = ([f"{prefix}{i // eyes}" for i in range(n)] for eyes in (1, 2))
+    return EvaluationSet(images, patients, labels, scores)
 
 
 @pytest.fixture(scope="module")
@@ -148,7 +149,7 @@ def test_is_plain_json(description, tmp_path):
 def test_absent_grade_is_noted_not_counted():
     whole = random_photographs(2, n=100)
     keep = whole.labels != 1
-    some = Scored(whole.images[keep], whole.patients[keep], whole.labels[keep], whole.scores[keep])
+    some = EvaluationSet(whole.images[keep], whole.patients[keep], whole.labels[keep], whole.scores[keep])
     with pytest.warns(RuntimeWarning) as caught:
         description = describe(some)
     row = description["grades"][1]
@@ -170,7 +171,7 @@ def test_nan_score_is_nan_wherever_it_enters():
     scores[2] = np.nan  # of grade 2
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # NaN is what was asked for
-        description = describe(Scored(whole.images, whole.patients, whole.labels, scores))
+        description = describe(EvaluationSet(whole.images, whole.patients, whole.labels, scores))
     for row in description["grades"]:
         assert np.isnan([row[name]["value"] for name in ("precision", "recall", "auc")]).all()
     assert [np.isnan(row["signed_error"]["value"]) for row in description["grades"]] == [0, 0, 1, 0, 0]
@@ -186,7 +187,7 @@ def test_nan_score_is_nan_wherever_it_enters():
 def test_one_grade_only(labels):
     names = [str(i) for i in range(len(labels))]
     with pytest.warns(RuntimeWarning):
-        description = describe(Scored(names, names, labels, np.linspace(1, 2, len(labels))))
+        description = describe(EvaluationSet(names, names, labels, np.linspace(1, 2, len(labels))))
     assert np.isnan(description["referable"]["roc_auc"]["value"])
     assert np.isnan(description["calibration"]["slope"])
     assert np.isnan(description["threshold_schemes"]["kappa_optimal"]["accuracy"]["value"])

@@ -18,7 +18,7 @@ from dr_keras.errors import InputError
 from dr_keras.inference.grader import Grader, load_grader
 from dr_keras.models.grader_model import rules_of, with_rules
 from dr_keras.models.rules import GradingRules
-from dr_keras.training.scoring import Scorer
+from dr_keras.training.scoring import DatasetScorer
 
 FLAT = "no visible retina: the photograph has no detail"
 
@@ -49,7 +49,7 @@ def test_files_have_the_scores_of_prepared_photographs(tmp_path):
     for path, image in zip(paths, images, strict=True):  # no edge in it: the centre square is taken
         Image.fromarray(image.repeat(3, axis=0).repeat(4, axis=1)).save(path)
     paths.insert(2, str(tmp_path / "missing.png"))
-    expected = Scorer(grader.networks[0], prepared)(np.arange(4)).tolist()
+    expected = DatasetScorer(grader.networks[0], prepared)(np.arange(4)).tolist()
     for batch_size in (1, 2, 32):
         results = grader.grade(paths, batch_size)
         assert [graded.image for graded in results] == paths

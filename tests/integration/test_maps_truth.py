@@ -7,7 +7,7 @@ import tensorflow as tf
 from dr_keras.data.cache import open_prepared
 from dr_keras.data.lesion_masks import ANY_LESION, masked_synthetic_photographs
 from dr_keras.data.pipeline import training_batches
-from dr_keras.evaluation.maps.evaluation import evaluate_maps, find_judges
+from dr_keras.evaluation.maps.map_evaluation import evaluate_maps, find_unseen_networks
 from dr_keras.inference.grader import load_grader
 from dr_keras.training.build import build_trainer
 from dr_keras.training.config import TrainingConfig
@@ -49,8 +49,8 @@ def fit_frozen(folder):
 def test_maps_lie_on_lesions_as_no_baseline_does(learn, tmp_path):
     name = learn(tmp_path)
     models = [load_grader(tmp_path / "model.keras")]
-    judges, _ = find_judges(models, masked_synthetic_photographs(30, seed=1), [])
-    result = evaluate_maps(models, judges, max_side=256)
+    unseen, _ = find_unseen_networks(models, masked_synthetic_photographs(30, seed=1), [])
+    result = evaluate_maps(models, unseen, max_side=256)
     areas = {method: rows[ANY_LESION]["auprc"] for method, rows in result.items()}
     own = areas.pop(name)
     for method, other in areas.items():

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from dr_keras.errors import InputError
-from dr_keras.evaluation.crossfit import Scored
+from dr_keras.evaluation.crossfit import EvaluationSet
 from dr_keras.models.alexnets import PROBABILITIES
 from dr_keras.models.grader_model import build_grader
 from dr_keras.papers.alexnet import classifier
@@ -53,7 +53,8 @@ def test_stages_by_hand():
 
 def test_one_against_all():
     labels = np.repeat([0, 1, 2], 4)
-    scored = Scored([f"{n}" for n in range(12)], [f"{n}" for n in range(12)], labels, labels.astype(float))
+    names = [f"{n}" for n in range(12)]
+    scored = EvaluationSet(names, names, labels, labels.astype(float))
     probabilities = np.full((12, 5), 0.2)
     probabilities[:, 0] = np.where(labels == 0, 0.1, 0.9)  # always wrong
     rows = classifier.one_against_all(scored, probabilities)
@@ -77,17 +78,17 @@ def grader(bias):
 def test_probabilities_are_those_of_each_photographs_networks():
     first, second = [0.1, 0.2, 0.4, 0.2, 0.1], [0.5, 0.2, 0.1, 0.1, 0.1]
     who = np.array([[True, False, True], [False, True, True]])
-    judged = SimpleNamespace(
+    evaluated = SimpleNamespace(
         model=SimpleNamespace(networks=[grader(first), grader(second)]),
         prepared=SimpleNamespace(read=lambda indices: np.zeros((len(indices), 8, 8, 3), np.uint8)),
         scores=SimpleNamespace(indices=np.array([7, 8, 9]), scored_by=who),
         path="run",
     )
-    found = classifier.grade_probabilities(judged, batch_size=2)
+    found = classifier.grade_probabilities(evaluated, batch_size=2)
     np.testing.assert_allclose(found, [first, second, np.mean([first, second], axis=0)], atol=1e-6)
     plain = keras.Model(
         inputs := keras.Input((8, 8, 3)), keras.layers.Dense(1)(keras.layers.Flatten()(inputs))
     )
-    judged.model.networks = [build_grader(plain, 8, (0, 0, 0), (1, 1, 1))] * 2
+    evaluated.model.networks = [build_grader(plain, 8, (0, 0, 0), (1, 1, 1))] * 2
     with pytest.raises(InputError, match="run: expected a run with --head=classification"):
-        classifier.grade_probabilities(judged)
+        classifier.grade_probabilities(evaluated)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from dr_keras.data.lesion_masks import ANY_LESION, masked_synthetic_photographs, read_masks
-from dr_keras.evaluation.maps.evaluation import Judges
+from dr_keras.evaluation.maps.map_evaluation import UnseenNetworks
 from dr_keras.inference.grader import load_grader
 from dr_keras.models.grader_model import build_grader
 from dr_keras.papers.alexnet.lesion_check import check_lesions, compare_boxes
@@ -48,9 +48,9 @@ def model(tmp_path_factory):
 
 def test_patches_of_masked_photographs(model):
     photographs = [each for each in masked_synthetic_photographs(5, seed=1)][:3]
-    judges = [Judges(photograph, ((0,),)) for photograph in photographs]
+    unseen = [UnseenNetworks(photograph, ((0,),)) for photograph in photographs]
     # Hiding a window of 2x2 of the nine cells that count costs up to 4 * 0.01 * red grades.
-    found = check_lesions(model, judges, threshold=0.7, seed=0, num_resamples=50)
+    found = check_lesions(model, unseen, threshold=0.7, seed=0, num_resamples=50)
     assert found["photographs"] == 3 and found["with_patches"] == 3 and found["patches"] >= 3
     any_lesion = found["lesions"][ANY_LESION]
     assert any_lesion["patches"] == found["patches"] and any_lesion["n"] == 3
@@ -60,10 +60,11 @@ def test_patches_of_masked_photographs(model):
         assert difference["value"] == pytest.approx(own["value"] - random["value"])
     has = {lesion for photograph in photographs for lesion in read_masks(photograph, 64, 64)}
     assert set(found["lesions"]) == has
-    again = check_lesions(model, judges, threshold=0.7, seed=0, num_resamples=50)
+    again = check_lesions(model, unseen, threshold=0.7, seed=0, num_resamples=50)
     assert json.dumps(again) == json.dumps(found)
 
 
 def test_no_patches(model):
-    found = check_lesions(model, [Judges(masked_synthetic_photographs(5, seed=1)[0], ((0,),))], threshold=9)
+    unseen = [UnseenNetworks(masked_synthetic_photographs(5, seed=1)[0], ((0,),))]
+    found = check_lesions(model, unseen, threshold=9)
     assert found == {"photographs": 1, "with_patches": 0, "patches": 0, "lesions": {}}

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from dr_keras.data import cache, synthetic
-from dr_keras.evaluation import judged
+from dr_keras.evaluation import model_evaluation
 from dr_keras.models.grader_model import build_grader
 from dr_keras.papers.alexnet import patch_clusters, patch_report, patch_search
 
@@ -24,7 +24,7 @@ def done(tmp_path_factory):
     network.layers[-1].set_weights([kernel.reshape(-1, 1)])
     build_grader(network, 128, (0, 0, 0), (1, 1, 1)).save(folder / "model.keras")
     prepared = cache.prepare_into_cache(synthetic.synthetic_dataset(10), 128, folder)
-    return judged.judge(str(folder / "model.keras"), lambda size, steps: prepared, "all")
+    return model_evaluation.evaluate_model(str(folder / "model.keras"), lambda size, steps: prepared, "all")
 
 
 def test_the_same_seed_writes_the_same_bytes(done, tmp_path):

@@ -4,7 +4,7 @@ from matplotlib import pyplot
 from sklearn.metrics import roc_auc_score
 
 from dr_keras.report.figures import confusion_figure, confusion_image, curves, scores, style
-from dr_keras.report.figures.photographs import sheet_figure
+from dr_keras.report.figures.sheets import sheet_figure
 
 UNDEFINED = {"value": float("nan"), "low": float("nan"), "high": float("nan")}
 SURE = {"value": 0.9, "low": 0.8, "high": 0.95}

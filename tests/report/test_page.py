@@ -3,15 +3,15 @@ import numpy as np
 import pytest
 from html_pages import Page
 
-from dr_keras.report import page
+from dr_keras.report import html_page
 
 PNG = cv2.imencode(".png", np.full((2, 3, 3), (10, 20, 30), np.uint8))[1].tobytes()
 JPEG = cv2.imencode(".jpg", np.full((8, 16, 3), 90, np.uint8))[1].tobytes()
 
 
 def whole(*blocks, name="first"):
-    section = page.Section(name, "A & B", blocks)
-    return page.page("Title", "Lead <1>", [section])
+    section = html_page.Section(name, "A & B", blocks)
+    return html_page.page("Title", "Lead <1>", [section])
 
 
 def test_a_page_is_whole_and_its_text_escaped():
@@ -34,32 +34,32 @@ def test_dollars_in_the_text_stay():
 
 
 def test_pictures_are_inside_the_page():
-    parsed = Page(whole(page.figure(PNG, 'a "picture"', "how to read it")))
+    parsed = Page(whole(html_page.figure(PNG, 'a "picture"', "how to read it")))
     assert parsed.pictures()['a "picture"'].tolist() == [[[30, 20, 10]] * 3] * 2
     assert "how to read it" in parsed.words
-    assert Page(page.image(JPEG, "x")).all("img")[0]["src"].startswith("data:image/jpeg;base64,")
+    assert Page(html_page.image(JPEG, "x")).all("img")[0]["src"].startswith("data:image/jpeg;base64,")
     with pytest.raises(ValueError, match="`data` must be a PNG or JPEG file"):
-        page.image(b"GIF89a", "x")
+        html_page.image(b"GIF89a", "x")
 
 
 def test_tables_scroll_in_a_box_of_their_own():
-    parsed = Page(page.table(("grade", "n"), [("0 <no>", 3), (1, "4 & 5")], "Caption"))
+    parsed = Page(html_page.table(("grade", "n"), [("0 <no>", 3), (1, "4 & 5")], "Caption"))
     assert parsed.all("div")[0]["class"] == "scroll"
     assert parsed.all("div")[0]["tabindex"] == "0"
     assert parsed.words == "Caption grade n 0 <no> 3 1 4 & 5"
     assert [cell["scope"] for cell in parsed.all("th")] == ["col", "col", "row", "row"]
     with pytest.raises(ValueError, match="`rows` must have 2 cells each"):
-        page.table(("grade", "n"), [(1, 2, 3)], "Caption")
+        html_page.table(("grade", "n"), [(1, 2, 3)], "Caption")
 
 
 def test_photographs_of_a_row_are_equally_high():
-    parsed = Page(page.photographs([([(PNG, "a", 1.5), (JPEG, "b", 2)], "below")], wide=True))
+    parsed = Page(html_page.photographs([([(PNG, "a", 1.5), (JPEG, "b", 2)], "below")], wide=True))
     assert [box["style"] for box in parsed.all("div") if "style" in box] == ["flex: 1.5000", "flex: 2.0000"]
     assert list(parsed.pictures()) == ["a", "b"]
     assert parsed.words == "below"
 
 
 def test_sections_have_names_of_their_own():
-    section = page.Section("one", "One", ())
+    section = html_page.Section("one", "One", ())
     with pytest.raises(ValueError, match="`sections` must have names of their own"):
-        page.page("t", "l", [section, section])
+        html_page.page("t", "l", [section, section])

@@ -8,7 +8,7 @@ import pytest
 from html_pages import Page
 
 import dr_keras
-from dr_keras.evaluation.crossfit import Scored
+from dr_keras.evaluation.crossfit import EvaluationSet
 from dr_keras.evaluation.model_comparison import classifier_figures, compare
 from dr_keras.evaluation.statistics import describe
 from dr_keras.grades import DEFAULT_THRESHOLDS, score_to_grade
@@ -51,7 +51,7 @@ FIGURES = {
 def random_scored(n=60):
     labels = np.arange(n) % 5
     names = [f"folder/{number:02d}.png" for number in range(n)]
-    return Scored(names, names, labels, 0.8 * labels + np.random.default_rng(0).normal(0, 0.6, n))
+    return EvaluationSet(names, names, labels, 0.8 * labels + np.random.default_rng(0).normal(0, 0.6, n))
 
 
 def write(folder, scored, photographs=None, **more):
@@ -75,7 +75,7 @@ def written(tmp_path_factory):
     ranking = Progression(list("abcd"), np.arange(4), np.arange(4.0), pictures)
     cases = [Case(7, pictures[0], np.zeros((24, 30, 3), np.uint8)), Case(9, pictures[1], None, "it is gone")]
     table = {"image": scored.images, "grade": score_to_grade(scored.scores)}
-    other = Scored(scored.images, scored.patients, scored.labels, scored.scores[::-1])
+    other = EvaluationSet(scored.images, scored.patients, scored.labels, scored.scores[::-1])
     more = {
         "compared_with": [compare(scored, DEFAULT_THRESHOLDS, other, DEFAULT_THRESHOLDS, "runs/<other>")],
         "classifier": classifier_figures("c.csv", table, scored),
@@ -189,7 +189,7 @@ def test_what_is_not_defined_is_a_dash_and_a_note(tmp_path, case):
     labels = np.full(6, 1) if case == "one grade" else np.arange(6) % 5
     scores = np.linspace(0.5, 1.2, 6) if case == "one grade" else np.full(6, np.nan)
     names = list("abcdef")
-    metrics, text, page = write(tmp_path, Scored(names, names, labels, scores))
+    metrics, text, page = write(tmp_path, EvaluationSet(names, names, labels, scores))
     assert page.open == [] and page.wrong == []
     assert "nan" not in page.words.replace("nance", "").split()
     assert "Agreement (quadratic weighted kappa) – no interval" in page.words

@@ -21,7 +21,7 @@ from dr_keras.training.config import TrainingConfig
 from dr_keras.training.fit import Fit
 from dr_keras.training.history import is_best, write_history
 from dr_keras.training.protocol import FitTask, Hooks, Interrupted
-from dr_keras.training.scoring import Scorer
+from dr_keras.training.scoring import DatasetScorer
 from dr_keras.training.state import load_state, save_state
 
 CONFIG = TrainingConfig(
@@ -141,11 +141,11 @@ def test_saved_models_are_the_best_and_the_last(whole, prepared):
 
 def test_scorer_equals_the_model_called_directly(whole, prepared):
     fit = whole[0]
-    scores = Scorer(fit.trainer.grader, prepared, batch_size=4)([3, 1, 30, 2, 9])
+    scores = DatasetScorer(fit.trainer.grader, prepared, batch_size=4)([3, 1, 30, 2, 9])
     assert scores.dtype == np.float64 and scores.shape == (5,)
     direct = np.asarray(fit.trainer.grader(prepared.read([3, 1, 30, 2, 9])))[:, 0]
     np.testing.assert_allclose(scores, direct, atol=1e-5)
-    assert Scorer(fit.trainer.grader, prepared)(np.array([], int)).shape == (0,)
+    assert DatasetScorer(fit.trainer.grader, prepared)(np.array([], int)).shape == (0,)
 
 
 def test_callbacks_are_given_the_row_and_the_class_weights(whole, prepared):

@@ -18,7 +18,7 @@ from dr_keras.models.nets import net5
 from dr_keras.training import run_folder
 from dr_keras.training.config import TrainingConfig
 from dr_keras.training.protocol import Hooks
-from dr_keras.training.scoring import Scorer
+from dr_keras.training.scoring import DatasetScorer
 from dr_keras.training.stages import SplitPlan, divide, train_stages
 
 CONFIG = TrainingConfig(image_size=128, width=0.05, epochs=1, batch_size=8, learning_rate=0.001)
@@ -305,7 +305,7 @@ def test_one_training_without_folds(by_size, tmp_path):
     validation = [index for index, split in enumerate(assigned) if split == "validation"]
     ((folder, images, scores),) = reports
     assert folder == run_dir and images == [f"{index:03d}.png" for index in validation]
-    expected = Scorer(load_model(run_dir / "model.keras"), by_size[128])(np.array(validation))
+    expected = DatasetScorer(load_model(run_dir / "model.keras"), by_size[128])(np.array(validation))
     np.testing.assert_array_equal(scores, expected)
     assert f"17 layers taken over from {tmp_path / 'other.keras'}; initialised: none" in lines
     assert not (run_dir / "state.npz").exists()

@@ -2,7 +2,6 @@
 
 import numpy as np
 
-from dr_keras.evaluation.maps.evaluation import model_labels, readable
 from dr_keras.evaluation.maps.faithfulness import (
     MEASURES,
     deletion_insertion,
@@ -10,17 +9,18 @@ from dr_keras.evaluation.maps.faithfulness import (
     road,
     summarise_faithfulness,
 )
+from dr_keras.evaluation.maps.map_evaluation import model_labels, readable
 from dr_keras.explain.explainer import Explainer, load_photographs
 from dr_keras.explain.geometry import place_on_square
 from dr_keras.training.scoring import scoring_step
 
 
-def evaluate_faithfulness(models, judges, methods=("ram",), count=20, seed=0, progress=None):
+def evaluate_faithfulness(models, unseen, methods=("ram",), count=20, seed=0, progress=None):
     """Measures deletion, insertion and ROAD of models' maps, each photograph by networks that never saw it.
 
     Args:
         models: list of `Grader`.
-        judges: list of `map_evaluation.Judges`.
+        unseen: list of `map_evaluation.UnseenNetworks`.
         methods: of `explainer.METHODS`.
         count: photographs, evenly over the list.
         seed: of the random orders, ROAD's noise and the bootstrap.
@@ -30,13 +30,13 @@ def evaluate_faithfulness(models, judges, methods=("ram",), count=20, seed=0, pr
         dict of "METHOD/NETWORK_SIZE" to the result of `summarise_faithfulness`, the same cells in random
         order among it.
     """
-    chosen = [judges[place] for place in np.unique(np.linspace(0, len(judges) - 1, count).astype(int))]
+    chosen = [unseen[place] for place in np.unique(np.linspace(0, len(unseen) - 1, count).astype(int))]
     labels = model_labels(models)
     steps = [[scoring_step(grader) for grader in model.networks] for model in models]
     rows = {f"{method}/{label}": ([], []) for method in methods for label in labels}
-    for number, judge in enumerate(progress(chosen, total=len(chosen)) if progress else chosen):
-        for label, model, own, networks in zip(labels, models, steps, judge.networks, strict=True):
-            image = _prepared(judge.photograph.path, model)
+    for number, one in enumerate(progress(chosen, total=len(chosen)) if progress else chosen):
+        for label, model, own, networks in zip(labels, models, steps, one.networks, strict=True):
+            image = _prepared(one.photograph.path, model)
             score = _mean_score([own[k] for k in networks])
             for method in methods:
                 explainer = Explainer([[model.networks[k] for k in networks]], method)

@@ -4,15 +4,15 @@ from pathlib import Path
 
 from dr_keras import files
 from dr_keras.papers.alexnet.lesion_check import AREA, HIT
-from dr_keras.report import page
+from dr_keras.report import html_page
 from dr_keras.report.wording import UNDEFINED, interval_text, number, share_text
 
 TITLE = "The transferred AlexNet: regression, occlusion test, abnormal patches"
 _DIFFERENCES = (
     "The paper had 9,024 photographs of EyePACS and a trunk with ImageNet weights. The full report of "
-    "the regressor is report/report.html, beside this page."
+    "the regressor is report/report.html, beside this html_page."
 )
-_EXPLORER = page.Html(
+_EXPLORER = html_page.Html(
     '<p><a href="clusters/patches.html">Look through the patches</a>: point at one to see it.</p>'
 )
 # Sections of figures: anchor, title, and of each picture its file, what it shows, how to read it.
@@ -135,28 +135,29 @@ def write_page(output_dir, results, done):
     Args:
         output_dir: folder with the figures.
         results: of `alexnet_paper.reproduce`.
-        done: `Judged` of the regressor.
+        done: `ModelEvaluation` of the regressor.
     """
     output_dir = Path(output_dir)
-    numbers = page.table(("What", "Paper", "Here"), rows(results), "95 % intervals in brackets.", words=True)
-    sections = [page.Section("numbers", "The paper's numbers and ours", (numbers, _DIFFERENCES))]
+    heads, remark = ("What", "Paper", "Here"), "95 % intervals in brackets."
+    numbers = html_page.table(heads, rows(results), remark, words=True)
+    sections = [html_page.Section("numbers", "The paper's numbers and ours", (numbers, _DIFFERENCES))]
     for name, title, pictures in _FIGURES:
         blocks = [_picture(output_dir, *each) for each in pictures]
         if name == "patches":
             blocks = [_found(results["patches"]), _EXPLORER, *blocks]
-        sections.append(page.Section(name, title, tuple(blocks)))
+        sections.append(html_page.Section(name, title, tuple(blocks)))
     sections.insert(
-        -1, page.Section("lesions", "Do the patches hold lesions?", _lesions(results["lesion_check"]))
+        -1, html_page.Section("lesions", "Do the patches hold lesions?", _lesions(results["lesion_check"]))
     )
     lead = f"Photographs of the dataset {done.prepared.name}: {results['photographs']}."
-    files.write_text(output_dir / "index.html", page.page(TITLE, lead, sections))
+    files.write_text(output_dir / "index.html", html_page.page(TITLE, lead, sections))
 
 
 def _picture(output_dir, file, alt, reading_help):
     data = (output_dir / file).read_bytes()
     if file in _WIDE:
-        return page.photographs([([(data, alt, 1.0)], reading_help)], wide=True)
-    return page.figure(data, alt, reading_help)
+        return html_page.photographs([([(data, alt, 1.0)], reading_help)], wide=True)
+    return html_page.figure(data, alt, reading_help)
 
 
 def _found(patches):
@@ -171,7 +172,7 @@ def _lesions(check):
         f"{check['masked']} photographs have lesion masks; {check['photographs']} of them no network ever "
         f"saw. {check['with_patches']} of these have patches with a drop above {check['threshold']:.3g}, "
         f"{check['patches']} in all. Random patches are of the same retina and size, anywhere in view.",
-        page.table(
+        html_page.table(
             LESION_HEADER, lesion_rows(check),
             "Share of patches that hold some of the lesion, and share of their area on it, in photographs "
             "that have the lesion; 95 % intervals over photographs. IDRiD's masks leave out new vessels.",

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dr_keras.evaluation import agreement, crossfit, judged, model_comparison, statistics
+from dr_keras.evaluation import agreement, crossfit, model_comparison, model_evaluation, statistics
 from dr_keras.evaluation.bootstrap import bootstrap_interval
 from dr_keras.evaluation.thresholds import range_separation
 from dr_keras.grades import NUM_GRADES, score_to_grade
@@ -15,7 +15,7 @@ from dr_keras.papers.alexnet import classifier
 from dr_keras.report import gallery, metrics_report, report_page
 from dr_keras.training import run_folder
 from dr_keras.training.config import TrainingConfig
-from dr_keras.training.scoring import Scorer
+from dr_keras.training.scoring import DatasetScorer
 from dr_keras.training.stages import SplitPlan, train_stages
 
 REGRESSOR, CLASSIFIER = "regressor", "classifier"
@@ -95,20 +95,20 @@ def train(recipe, output_dir, open_prepared, data_flags, strategy, hooks):
 
 
 def compare(output_dir, open_prepared, seed=0, progress=None):
-    """Judges both networks on the photographs held out, and writes the report.
+    """UnseenNetworks both networks on the photographs held out, and writes the report.
 
     Args:
         output_dir: folder with the runs; `report` is written there.
-        open_prepared: as for `judged.judge`.
+        open_prepared: as for `model_evaluation.evaluate_model`.
         seed: of the bootstrap.
         progress: wraps the grading as `tqdm.tqdm` does, called with `total`.
 
     Returns:
-        (`Judged` of the regressor, probabilities (n, 5) of the classifier, dict of figures).
+        (`ModelEvaluation` of the regressor, probabilities (n, 5) of the classifier, dict of figures).
     """
     output_dir = Path(output_dir)
     done, other = (
-        judged.judge(str(output_dir / name), open_prepared, progress=progress)
+        model_evaluation.evaluate_model(str(output_dir / name), open_prepared, progress=progress)
         for name in (REGRESSOR, CLASSIFIER)
     )
     scored, thresholds = done.scored, done.model.rules.thresholds
@@ -157,7 +157,7 @@ def separate_ranges(done):
     """Range separation of the scores that a network gives its own training photographs (P1, figure 7).
 
     Args:
-        done: `Judged`.
+        done: `ModelEvaluation`.
 
     Returns:
         cuts: float64 (4,), the mean over the networks.
@@ -167,7 +167,7 @@ def separate_ranges(done):
     for path, grader in zip(done.model.model_files, done.model.networks, strict=True):
         splits = run_folder.splits_of(path.parent / run_folder.SPLIT, prepared.records)
         training = np.flatnonzero(splits == "train")
-        cuts.append(range_separation(prepared.grades[training], Scorer(grader, prepared)(training)))
+        cuts.append(range_separation(prepared.grades[training], DatasetScorer(grader, prepared)(training)))
     cuts, who = np.array(cuts), done.scores.scored_by
     own = who.T @ cuts / who.sum(axis=0)[:, None]
     return cuts.mean(axis=0), score_to_grade(done.scored.scores, own)

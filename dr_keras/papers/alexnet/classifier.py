@@ -7,7 +7,7 @@ import numpy as np
 
 from dr_keras.errors import InputError
 from dr_keras.evaluation.bootstrap import bootstrap_interval
-from dr_keras.evaluation.comparison import paired_difference
+from dr_keras.evaluation.paired import paired_difference
 from dr_keras.evaluation.ranking import roc_auc
 from dr_keras.evaluation.statistics import nearness
 from dr_keras.grades import NUM_GRADES
@@ -15,32 +15,32 @@ from dr_keras.models.alexnets import PROBABILITIES
 from dr_keras.models.grader_model import network_and_front
 
 
-def grade_probabilities(judged, batch_size=32):
+def grade_probabilities(evaluated, batch_size=32):
     """Computes the probability of each grade, the mean over the networks that may judge a photograph.
 
     Args:
-        judged: `Judged` of a classifier.
+        evaluated: `ModelEvaluation` of a classifier.
         batch_size: photographs in a batch.
 
     Returns:
-        float64 (n, 5), in the order of `judged.scored`.
+        float64 (n, 5), in the order of `evaluated.scored`.
 
     Raises:
         InputError: if the model isn't a classifier.
     """
-    indices, total = judged.scores.indices, np.zeros((len(judged.scores.indices), NUM_GRADES))
-    for grader, theirs in zip(judged.model.networks, judged.scores.scored_by, strict=True):
+    indices, total = evaluated.scores.indices, np.zeros((len(evaluated.scores.indices), NUM_GRADES))
+    for grader, theirs in zip(evaluated.model.networks, evaluated.scores.scored_by, strict=True):
         network, front = network_and_front(grader)
         if PROBABILITIES not in [layer.name for layer in network.layers]:
-            raise InputError(f"{judged.path}: expected a run with --head=classification")
+            raise InputError(f"{evaluated.path}: expected a run with --head=classification")
         output = keras.Model(network.inputs, network.get_layer(PROBABILITIES).output)
         for start in range(0, len(indices), batch_size):
             rows = np.arange(start, min(start + batch_size, len(indices)))
             rows = rows[theirs[rows]]
             if len(rows):
-                images = judged.prepared.read(indices[rows]).astype("float32")
+                images = evaluated.prepared.read(indices[rows]).astype("float32")
                 total[rows] += keras.ops.convert_to_numpy(output(front(images), training=False))
-    return total / judged.scores.scored_by.sum(axis=0)[:, None]
+    return total / evaluated.scores.scored_by.sum(axis=0)[:, None]
 
 
 def stage_errors(matrix):
@@ -69,7 +69,7 @@ def one_against_all(scored, probabilities, seed=0):
     """Areas under the ROC curves of each grade against all others, of regressor and classifier (P1 figure 8).
 
     Args:
-        scored: `Scored` of the regressor.
+        scored: `EvaluationSet` of the regressor.
         probabilities: (n, 5) of the classifier, of the same photographs.
         seed: of the bootstrap over patients.
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from dr_keras.data.lesion_masks import read_masks
 from dr_keras.evaluation.bootstrap import bootstrap_interval
-from dr_keras.evaluation.maps.evaluation import readable
+from dr_keras.evaluation.maps.map_evaluation import readable
 from dr_keras.explain.explainer import load_photographs
 from dr_keras.explain.occlusion import occlusion_map
 from dr_keras.grades import NUM_GRADES
@@ -24,7 +24,7 @@ _SIDE = 512  # pixels, longer side of the frame in which patches and masks are c
 
 def check_lesions(
     model,
-    judges,
+    unseen,
     threshold=0.2,
     window=2,
     layer="pool5",
@@ -37,7 +37,7 @@ def check_lesions(
 
     Args:
         model: `Grader`.
-        judges: list of `map_evaluation.Judges` of that model: who never saw each photograph.
+        unseen: list of `map_evaluation.UnseenNetworks` of that model: who never saw each photograph.
         threshold, window, layer: of the patches, as for `patches.select`; overlapping ones are kept.
         batch_size: photographs in a batch.
         seed, num_resamples: of the bootstrap, which redraws photographs.
@@ -49,9 +49,9 @@ def check_lesions(
         hold some of it) and `area` (share of a patch's pixels on it) `{"patches", "random", "difference"}`,
         each `{"value", "low", "high"}`.
     """
-    rows, counts, found = collections.defaultdict(list), [], _search(model, judges, window, layer, batch_size)
+    rows, counts, found = collections.defaultdict(list), [], _search(model, unseen, window, layer, batch_size)
     for number, (photograph, drops, view) in enumerate(
-        progress(found, total=len(judges)) if progress else found
+        progress(found, total=len(unseen)) if progress else found
     ):
         own = patches.select(drops[None], threshold, window)
         places = patches.boxes(own, model.networks[0], [view], layer)
@@ -60,7 +60,7 @@ def check_lesions(
         for lesion, mask in masks.items():
             rows[lesion] += [(number, *measures) for measures in compare_boxes(places, mask, view.mask())]
     return {
-        "photographs": len(judges),
+        "photographs": len(unseen),
         "with_patches": int(np.count_nonzero(counts)),
         "patches": int(np.sum(counts)),
         "lesions": {
@@ -69,11 +69,11 @@ def check_lesions(
     }
 
 
-def _search(model, judges, window, layer, batch_size):
+def _search(model, unseen, window, layer, batch_size):
     """Yields for each photograph it, its drops in the unit interval and its field of view in the frame."""
     groups = collections.defaultdict(list)
-    for judge in judges:
-        groups[judge.networks].append(judge.photograph)
+    for one in unseen:
+        groups[one.networks].append(one.photograph)
     for networks, photographs in groups.items():
         (graders,), remaining = networks_at([model], networks), iter(photographs)
         paths = [photograph.path for photograph in photographs]

@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 
-from dr_keras.evaluation.judged import Judged
+from dr_keras.evaluation.model_evaluation import ModelEvaluation
 from dr_keras.papers.alexnet import patches
 
 
@@ -13,14 +13,14 @@ class PatchSearch:
     """What `search` returns.
 
     Attributes:
-        judged: the photographs that were searched.
+        evaluated: the photographs that were searched.
         patches: list of `patches.Patch`.
         scores: float64 (n,) of the photographs; `drops`: float32 (n, rows, columns), in the unit interval.
         layer, window: of the cells, and the windows' side in them.
         advice: a remark on the threshold, or "".
     """
 
-    judged: Judged
+    evaluated: ModelEvaluation
     patches: list
     scores: np.ndarray
     drops: np.ndarray
@@ -36,12 +36,12 @@ class PatchSearch:
 
     def write(self, output_dir):
         """Writes the patches and their table; see `patches.write_patches`. Returns the table's path."""
-        prepared, indices = self.judged.prepared, self.judged.scores.indices
+        prepared, indices = self.evaluated.prepared, self.evaluated.scores.indices
         views = [prepared.views[index] for index in indices]
-        places = patches.boxes(self.patches, self.judged.model.networks[0], views, self.layer)
+        places = patches.boxes(self.patches, self.evaluated.model.networks[0], views, self.layer)
         records = [prepared.records[index] for index in indices]
         return patches.write_patches(
-            output_dir, self.patches, places, records, self.judged.scored.labels, self.scores,
+            output_dir, self.patches, places, records, self.evaluated.scored.labels, self.scores,
             prepared.image_size,
         )  # fmt: skip
 
@@ -51,11 +51,11 @@ class PatchSearch:
         return f"{len(self.patches)} patches of {of} among {len(self.scores)} photographs"
 
 
-def search(judged, threshold=0.2, window=2, layer="pool5", merge=False, batch_size=32, progress=None):
+def search(evaluated, threshold=0.2, window=2, layer="pool5", merge=False, batch_size=32, progress=None):
     """Searches photographs for the windows without which their score falls.
 
     Args:
-        judged: `Judged`, the photographs with the networks that may judge each.
+        evaluated: `ModelEvaluation`, the photographs with the networks that may judge each.
         threshold, window, merge: as for `patches.select`.
         layer, batch_size, progress: as for `patches.occlusion_drops`.
 
@@ -63,8 +63,8 @@ def search(judged, threshold=0.2, window=2, layer="pool5", merge=False, batch_si
         `PatchSearch`.
     """
     scores, drops = patches.occlusion_drops(
-        judged.model.networks, judged.prepared, judged.scores.indices, judged.scores.scored_by, window, layer,
-        batch_size, progress,
+        evaluated.model.networks, evaluated.prepared, evaluated.scores.indices, evaluated.scores.scored_by,
+        window, layer, batch_size, progress,
     )  # fmt: skip
     found = patches.select(drops, threshold, window, merge)
-    return PatchSearch(judged, found, scores, drops, layer, window, patches.advice(drops, threshold))
+    return PatchSearch(evaluated, found, scores, drops, layer, window, patches.advice(drops, threshold))

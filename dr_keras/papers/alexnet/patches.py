@@ -69,8 +69,8 @@ def occlusion_drops(
                 drops = np.zeros((len(indices), *own_drops.shape[1:]), "float32")
             scores[batch][chosen] += own_scores
             drops[batch][chosen] += own_drops
-    judges = scored_by.sum(axis=0)
-    return scores / judges, drops / judges[:, None, None] / (NUM_GRADES - 1)
+    voters = scored_by.sum(axis=0)
+    return scores / voters, drops / voters[:, None, None] / (NUM_GRADES - 1)
 
 
 def select(drops, threshold=0.2, window=2, merge=False):

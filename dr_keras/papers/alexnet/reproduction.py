@@ -7,8 +7,8 @@ import numpy as np
 from dr_keras import files
 from dr_keras.data import layouts, lesion_masks
 from dr_keras.errors import InputError
-from dr_keras.evaluation import judged
-from dr_keras.evaluation.maps import evaluation
+from dr_keras.evaluation import model_evaluation
+from dr_keras.evaluation.maps import map_evaluation
 from dr_keras.explain import overlay
 from dr_keras.grades import DEFAULT_THRESHOLDS, NUM_GRADES
 from dr_keras.inference.examples import example_of, explain_examples
@@ -23,7 +23,7 @@ from dr_keras.papers.alexnet import (
 from dr_keras.papers.alexnet.patches import share_threshold
 from dr_keras.report import progression
 from dr_keras.report.figures import curves, scores, style
-from dr_keras.report.figures.photographs import sheet_figure
+from dr_keras.report.figures.sheets import sheet_figure
 from dr_keras.training import run_folder
 
 LAYER = "pool5"
@@ -37,7 +37,7 @@ def reproduce(output_dir, data_dir, open_prepared, seed=0, threshold=0.2, cluste
     Args:
         output_dir: folder; `index.html`, `results.json`, the figures, and `report`, `patches`, `clusters`.
         data_dir: folder of the photographs, for lesion masks; None for synthetic ones.
-        open_prepared: as for `judged.judge`.
+        open_prepared: as for `model_evaluation.evaluate_model`.
         seed: of everything drawn at random.
         threshold: of the drop that makes a patch abnormal, in the unit interval (P1: 0.2).
         clusters: k of k-means.
@@ -56,7 +56,7 @@ def reproduce(output_dir, data_dir, open_prepared, seed=0, threshold=0.2, cluste
         "rocs": curves.both_grade_rocs_figure(*given, probabilities, results["one_against_all"]),
         "saliency": _saliency(done, bar("occluding")),
     }
-    every = judged.judge(done.path, open_prepared, "all", progress=bar("grading"))
+    every = model_evaluation.evaluate_model(done.path, open_prepared, "all", progress=bar("grading"))
     figures["progression"] = progression.progression_figure(
         progression.progression(every.prepared, every.scores, _SHOWN, "even", seed)
     )
@@ -132,8 +132,8 @@ def _lesions(done, data_dir, threshold, seed, progress):
             graded = []
     except InputError as error:
         return {"left_out": str(error)}
-    judges, copies = evaluation.find_judges([done.model], photographs, graded)
-    if not judges:
+    unseen, copies = map_evaluation.find_unseen_networks([done.model], photographs, graded)
+    if not unseen:
         return {"left_out": "the networks were trained on all photographs that have masks"}
-    found = lesion_check.check_lesions(done.model, judges, threshold, seed=seed, progress=progress)
+    found = lesion_check.check_lesions(done.model, unseen, threshold, seed=seed, progress=progress)
     return found | {"masked": len(photographs), "copies_of_graded": copies, "threshold": threshold}

@@ -6,7 +6,7 @@ import numpy as np
 
 from dr_keras.evaluation import agreement, crossfit, model_comparison
 from dr_keras.evaluation.bootstrap import bootstrap_interval
-from dr_keras.evaluation.crossfit import Scored
+from dr_keras.evaluation.crossfit import EvaluationSet
 from dr_keras.evaluation.thresholds import kappa_optimal
 from dr_keras.grades import score_to_grade
 from dr_keras.metrics import quadratic_weighted_kappa
@@ -49,11 +49,11 @@ def score_blends(pooled, config, output_dir, progress=None, say=print):
 
 
 def as_scored(pooled, scores):
-    """`Scored` of the judged photographs of `PooledFeatures`, the folds as parts."""
+    """`EvaluationSet` of the judged photographs of `PooledFeatures`, the folds as parts."""
     judged = [judged for _, judged in pooled.divisions()]
     chosen = np.concatenate(judged)
     records = [pooled.records[index] for index in chosen]
-    return Scored(
+    return EvaluationSet(
         images=[record.image for record in records],
         patients=[record.patient for record in records],
         labels=[record.grade for record in records],

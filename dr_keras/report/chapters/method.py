@@ -1,6 +1,6 @@
 """How a report was made: what was chosen and where, other models, software."""
 
-from dr_keras.report import page
+from dr_keras.report import html_page
 from dr_keras.report.wording import interval_text, number
 
 COMPARED = {
@@ -41,11 +41,11 @@ def comparison(metrics):
                 (other["model"], name, number(figures["this"], 3), number(figures["other"], 3),
                  interval_text(figures["difference"], 3, sign=True), other["n"])
             )  # fmt: skip
-    return page.Section(
+    return html_page.Section(
         "comparison",
         "Compared with other models",
         (
-            page.table(
+            html_page.table(
                 ("Other model", "Figure", "This model", "Other", "This − other (95 % interval)", "n"),
                 rows,
                 "On the photographs that both graded, each with its own thresholds. The difference’s "
@@ -74,11 +74,11 @@ def about(metrics, facts, versions):
         ),
         ("Software", ", ".join(f"{name} {version}" for name, version in versions.items())),
     ]
-    return page.Section(
+    return html_page.Section(
         "about",
         "How this report was made",
         (
-            page.table(("What", "Which"), rows, "Model, photographs and software.", words=True),
+            html_page.table(("What", "Which"), rows, "Model, photographs and software.", words=True),
             "Beside this page lie metrics.json with all figures, predictions.csv with the score of each "
             "photograph, and the figures as PNG files.",
         ),

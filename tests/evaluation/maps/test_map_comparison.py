@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from dr_keras.evaluation.maps.comparison import beats_baselines, compare_methods, table
 from dr_keras.evaluation.maps.localisation import MEASURES
+from dr_keras.evaluation.maps.method_comparison import beats_baselines, compare_methods, table
 
 
 def rows(areas):

@@ -6,9 +6,9 @@ from dr_keras.data import synthetic
 from dr_keras.data.lesion_masks import ANY_LESION, masked_synthetic_photographs
 from dr_keras.data.records import Record
 from dr_keras.errors import InputError
-from dr_keras.evaluation.maps.comparison import table
-from dr_keras.evaluation.maps.evaluation import evaluate_maps, find_judges, model_labels
 from dr_keras.evaluation.maps.localisation import MEASURES
+from dr_keras.evaluation.maps.map_evaluation import evaluate_maps, find_unseen_networks, model_labels
+from dr_keras.evaluation.maps.method_comparison import table
 from dr_keras.inference.grader import load_grader
 from dr_keras.models.grader_model import build_grader
 from dr_keras.models.nets import net5, ram_net5
@@ -50,9 +50,9 @@ def run(tmp_path_factory, eyes):
 
 def test_copies_are_judged_only_by_networks_that_never_saw_their_eye(run, eyes):
     graded, copies = eyes
-    judges, matched = find_judges([load_grader(run)], copies, graded)
+    unseen, matched = find_unseen_networks([load_grader(run)], copies, graded)
     assert matched == NUM_EYES
-    assert [(judge.photograph, judge.networks) for judge in judges] == [
+    assert [(one.photograph, one.networks) for one in unseen] == [
         (copies[0], ((0,),)),
         (copies[1], ((1,),)),
         (copies[3], ((0, 1),)),
@@ -62,8 +62,8 @@ def test_copies_are_judged_only_by_networks_that_never_saw_their_eye(run, eyes):
 def test_every_model_needs_a_network(run, eyes):
     graded, copies = eyes
     models = [load_grader(run), load_grader(run / "fold_0")]
-    judges, _ = find_judges(models, copies, graded)
-    assert [(judge.photograph, judge.networks) for judge in judges] == [
+    unseen, _ = find_unseen_networks(models, copies, graded)
+    assert [(one.photograph, one.networks) for one in unseen] == [
         (copies[0], ((0,), (0,))),
         (copies[3], ((0, 1), (0,))),
     ]
@@ -71,14 +71,14 @@ def test_every_model_needs_a_network(run, eyes):
 
 def test_photographs_of_other_origin_are_judged_by_all(run):
     photographs = masked_synthetic_photographs(5, seed=1)
-    judges, matched = find_judges([load_grader(run)], photographs, [])
-    assert matched == 0 and {judge.networks for judge in judges} == {((0, 1),)}
+    unseen, matched = find_unseen_networks([load_grader(run)], photographs, [])
+    assert matched == 0 and {one.networks for one in unseen} == {((0, 1),)}
 
 
 def test_unreadable_photograph_is_named(run, eyes, tmp_path):
     broken = Record("", str(tmp_path / "broken.jpg"), None, "")
     with pytest.raises(InputError, match="broken.jpg: can't be read"):
-        find_judges([load_grader(run)], [broken], eyes[0])
+        find_unseen_networks([load_grader(run)], [broken], eyes[0])
 
 
 @pytest.fixture(scope="module")
@@ -86,8 +86,8 @@ def scored(run, tmp_path_factory):
     plain = tmp_path_factory.mktemp("plain") / "net.keras"
     build_grader(net5(128, width=0.05), 128, (90, 60, 30), (70, 50, 30)).save(plain)
     models = [load_grader(run), load_grader(plain)]
-    judges, _ = find_judges(models, masked_synthetic_photographs(5, seed=1)[:2], [])
-    return models, judges, evaluate_maps(models, judges, ("ram", "gradcam"), max_side=200)
+    unseen, _ = find_unseen_networks(models, masked_synthetic_photographs(5, seed=1)[:2], [])
+    return models, unseen, evaluate_maps(models, unseen, ("ram", "gradcam"), max_side=200)
 
 
 def test_every_method_is_beside_the_baselines(scored):
@@ -114,17 +114,17 @@ def test_grad_cam_of_pooled_networks_scores_as_their_ram(scored):
 
 
 def test_same_seed_same_figures(scored):
-    models, judges, result = scored
-    again = evaluate_maps(models, judges, ("ram",), max_side=200)
+    models, unseen, result = scored
+    again = evaluate_maps(models, unseen, ("ram",), max_side=200)
     assert again["random"][ANY_LESION] == result["random"][ANY_LESION]
 
 
 def test_table_and_files(scored, tmp_path):
-    models, judges, result = scored
+    models, unseen, result = scored
     text = "\n".join(table(result))
     assert "fused above" in text and "gradcam/net5_128 beats every baseline on" in text
     assert "prevalence" in text and "ram/ram_net5_128" in text and "pointing game" in text
-    map_figures.write_maps(tmp_path, result, models, judges)
+    map_figures.write_maps(tmp_path, result, models, unseen)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["examples.png", "maps.json", "maps.png"]
     for name in ("examples.png", "maps.png"):
         assert np.ptp(cv2.imread(str(tmp_path / name))) > 100

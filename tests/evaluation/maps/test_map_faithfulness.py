@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 
 from dr_keras.data.lesion_masks import masked_synthetic_photographs
-from dr_keras.evaluation.maps.evaluation import find_judges
 from dr_keras.evaluation.maps.faithfulness import MEASURES
 from dr_keras.evaluation.maps.faithfulness_study import evaluate_faithfulness, table
+from dr_keras.evaluation.maps.map_evaluation import find_unseen_networks
 from dr_keras.inference.grader import load_grader
 from dr_keras.models.grader_model import build_grader
 from dr_keras.models.nets import ram_net5
@@ -24,8 +24,8 @@ def model(tmp_path_factory):
 
 
 def test_map_of_what_is_used_beats_its_cells_in_random_order(model):
-    judges, _ = find_judges([model], masked_synthetic_photographs(5, seed=1), [])
-    result = evaluate_faithfulness([model], judges, count=2)
+    unseen, _ = find_unseen_networks([model], masked_synthetic_photographs(5, seed=1), [])
+    result = evaluate_faithfulness([model], unseen, count=2)
     assert set(result) == {"ram/ram_net5_128"}
     row = result["ram/ram_net5_128"]
     assert row["n"] == 2

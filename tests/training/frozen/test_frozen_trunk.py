@@ -17,7 +17,7 @@ from dr_keras.training.frozen import backbone_features
 from dr_keras.training.frozen.backbone_features import FeatureCache, trunk_of
 from dr_keras.training.frozen.head import HeadFit, cross_entropy
 from dr_keras.training.protocol import FitTask, Hooks, Interrupted
-from dr_keras.training.scoring import Scorer
+from dr_keras.training.scoring import DatasetScorer
 from dr_keras.training.stages import SplitPlan, divide, train_stages
 from dr_keras.training.trainer import LOSSES
 
@@ -107,7 +107,7 @@ def test_only_the_head_changes_and_the_model_is_whole(prepared, tmp_path):
         same = all(np.array_equal(a, b) for a, b in zip(values, network.get_layer(name).get_weights()))
         assert same == (name != "score"), name
     saved = load_model(tmp_path / "model.keras")
-    scores = Scorer(saved, prepared)(np.arange(30, 40))
+    scores = DatasetScorer(saved, prepared)(np.arange(30, 40))
     losses = [row["val_loss"] for row in history]
     # The model is that of the least validation loss: its whole pass gives the loss of the cached features.
     errors = ((scores - prepared.grades[30:40]) / 4) ** 2 / 2

@@ -15,7 +15,7 @@ from dr_keras.training.config import TrainingConfig
 from dr_keras.training.frozen.backbone_features import MIRRORED, FeatureCache, trunk_of
 from dr_keras.training.frozen.ridge import PENALTIES, RidgeFit
 from dr_keras.training.protocol import FitTask, Hooks
-from dr_keras.training.scoring import Scorer
+from dr_keras.training.scoring import DatasetScorer
 from dr_keras.training.stages import SplitPlan, train_stages
 
 CONFIG = TrainingConfig(image_size=128, width=0.1, freeze_through="gap", optimizer="ridge")
@@ -50,7 +50,7 @@ def test_score_is_ridge_regression_of_pooled_features(prepared, tmp_path):
     assert np.mean((loo - GRADES[:30]) ** 2) <= best + 1e-9
     assert min(np.abs(loo - left_out(penalty)).max() for penalty in PENALTIES) < 1e-9
 
-    scores = Scorer(grader, prepared)(np.arange(40))
+    scores = DatasetScorer(grader, prepared)(np.arange(40))
     fitted = min(
         (Ridge(penalty).fit(scaled, GRADES[:30]) for penalty in PENALTIES),
         key=lambda fit: np.abs(fit.predict((features[:, 0] - mean) / sd) - scores).max(),

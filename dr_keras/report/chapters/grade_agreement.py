@@ -1,7 +1,7 @@
 """How well a model grades: the figures most readers want, confusion, scores, thresholds."""
 
 from dr_keras.grades import REFERABLE_GRADE
-from dr_keras.report import page
+from dr_keras.report import html_page
 from dr_keras.report.figures.curves import point_name
 from dr_keras.report.wording import UNDEFINED, interval_text, number, percent, share_text
 
@@ -22,7 +22,7 @@ def summary(metrics):
          f"of the others, {percent(found['specificity']['value'])} are spared a referral"),
     ]  # fmt: skip
     blocks = [
-        page.facts(rows),
+        html_page.facts(rows),
         "Kappa is 1 where every grade is the expected one and 0 where agreement is no better than by "
         "chance; a difference of two grades counts four times one of a single grade. Referable means grade "
         f"{REFERABLE_GRADE} or higher on the international scale (ICDR).",
@@ -33,7 +33,7 @@ def summary(metrics):
     ]
     if metrics["num_unscored"]:
         blocks.append(f"{metrics['num_unscored']} photographs have no score, so most figures are undefined.")
-    return page.Section("summary", "In short", tuple(blocks))
+    return html_page.Section("summary", "In short", tuple(blocks))
 
 
 def _interval(interval, wording=number):
@@ -61,17 +61,17 @@ def confusion(metrics, pictures):
         for each in metrics["grades"]
     ]  # fmt: skip
     cuts = ", ".join(f"{cut:g}" for cut in metrics["thresholds"])
-    return page.Section(
+    return html_page.Section(
         "confusion",
         "Which grades are confused?",
         (
-            page.figure(
+            html_page.figure(
                 pictures["confusion_matrix"],
                 f"Confusion matrix of {metrics['n']} photographs, true grades against predicted ones",
                 "Each row holds the photographs of one true grade; the diagonal is right, left of it the "
                 f"model graded too low, right of it too high. Scores are cut at {cuts}.",
             ),
-            page.table(
+            html_page.table(
                 ("Grade", "n", "Given", "Recognised (recall)", "Right when given (precision)"),
                 rows,
                 "By grade, with 95 % intervals over patients. n: photographs of the grade; given: "
@@ -83,7 +83,7 @@ def confusion(metrics, pictures):
 
 def densities(metrics, pictures):
     """Density curves (P1 figure 6b), beside a classifier's confusion matrix where there is one."""
-    curves = page.figure(
+    curves = html_page.figure(
         pictures["score_densities"],
         "Density curve of the scores of each true grade",
         "Where a curve is high, many photographs of that grade have this score; the less two curves "
@@ -91,24 +91,24 @@ def densities(metrics, pictures):
     )
     title = "Scores of each grade"
     if "classifier_confusion_matrix" not in pictures:
-        return page.Section("densities", title, (curves,))
+        return html_page.Section("densities", title, (curves,))
     classifier = metrics["classifier"]
-    beside = page.figure(
+    beside = html_page.figure(
         pictures["classifier_confusion_matrix"],
         f"Confusion matrix of the classifier on {classifier['n']} photographs",
         "The classifier it is compared with: cells far from the diagonal are grades skipped. Kappa "
         f"{interval_text(classifier['quadratic_weighted_kappa'])}, n = {classifier['n']}.",
     )
-    return page.Section("densities", title, (page.side_by_side(beside, curves),))
+    return html_page.Section("densities", title, (html_page.side_by_side(beside, curves),))
 
 
 def signed_error(pictures):
     """Under- and over-grading."""
-    return page.Section(
+    return html_page.Section(
         "signed-error",
         "Too high or too low?",
         (
-            page.figure(
+            html_page.figure(
                 pictures["signed_error"],
                 "Score minus true grade for each true grade",
                 "Dots are photographs, boxes hold the middle half, the diamond is the mean; below zero the "
@@ -120,11 +120,11 @@ def signed_error(pictures):
 
 def one_against_all(metrics, pictures):
     """ROC curves of each grade against the others (P1 figure 8)."""
-    return page.Section(
+    return html_page.Section(
         "one-against-all",
         "Each grade against all others",
         (
-            page.figure(
+            html_page.figure(
                 pictures["grade_roc"],
                 "ROC curve of each grade against all others",
                 "For each grade, photographs are ranked by how near their score comes to it; a curve along "
@@ -142,7 +142,7 @@ def thresholds(metrics, pictures):
          interval_text(schemes[key]["quadratic_weighted_kappa"]), share_text(schemes[key]["accuracy"]))
         for key, name in SCHEMES.items()
     ]  # fmt: skip
-    return page.Section(
+    return html_page.Section(
         "thresholds",
         "Where does one grade end and the next begin?",
         (
@@ -150,20 +150,20 @@ def thresholds(metrics, pictures):
             "Range separation: from the peak of each grade’s curve its range grows both ways, in proportion "
             "to the standard deviation, until it meets the next. Best kappa: the thresholds with the "
             "highest kappa. The latter two were chosen like the cuts for referral, above.",
-            page.side_by_side(
-                page.figure(
+            html_page.side_by_side(
+                html_page.figure(
                     pictures["threshold_ranges"],
                     "Density curves of the scores, and the range of each grade by three ways of cutting",
                     "The bars below the curves show which scores become which grade.",
                 ),
-                page.figure(
+                html_page.figure(
                     pictures["threshold_kappas"],
                     "Quadratic weighted kappa by each way of cutting, with 95 % intervals",
                     "Farther right is better; where the bars overlap widely, the choice makes little "
                     "difference.",
                 ),
             ),
-            page.table(
+            html_page.table(
                 ("Thresholds", "0 | 1", "1 | 2", "2 | 3", "3 | 4", "Kappa", "Exactly right"),
                 rows,
                 "Score at which each pair of grades parts, and the agreement that results.",

@@ -1,7 +1,7 @@
 """How well a model finds eyes to refer: operating points, calibration, what is left to a doctor."""
 
 from dr_keras.grades import REFERABLE_GRADE
-from dr_keras.report import page
+from dr_keras.report import html_page
 from dr_keras.report.chapters.method import chosen_on
 from dr_keras.report.figures.curves import OPERATING_POINTS, point_name
 from dr_keras.report.wording import interval_text, number, percent, share_text
@@ -18,28 +18,28 @@ def referable(metrics, pictures):
         for key in OPERATING_POINTS
     ]  # fmt: skip
     targets = " and ".join(point_name(key, points[key]["target"]) for key in OPERATING_POINTS)
-    return page.Section(
+    return html_page.Section(
         "referable",
         "Finding eyes to refer",
         (
             f"{found['n']} of {n} photographs ({percent(found['prevalence'])}) are referable "
             f"(grade {REFERABLE_GRADE} or higher). Two cuts of the score are offered, that aim at {targets}. "
             f"{chosen_on(metrics)}",
-            page.side_by_side(
-                page.figure(
+            html_page.side_by_side(
+                html_page.figure(
                     pictures["referable_roc"],
                     f"ROC curve for referable disease, area {interval_text(found['roc_auc'])}",
                     "The nearer the curve comes to the upper left corner, the more referable eyes are found "
                     "at few false alarms; the marks are the two cuts.",
                 ),
-                page.figure(
+                html_page.figure(
                     pictures["referable_precision_recall"],
                     f"Precision-recall curve, average precision {interval_text(found['average_precision'])}",
                     "Height is the share of referred eyes that are truly referable; it depends on how common "
                     "the disease is among the photographs.",
                 ),
             ),
-            page.table(
+            html_page.table(
                 (
                     "Operating point",
                     "Cut",
@@ -60,14 +60,14 @@ def referable(metrics, pictures):
 def calibration(metrics, pictures):
     """Reliability of the referable probability."""
     fitted = metrics["calibration"]
-    return page.Section(
+    return html_page.Section(
         "calibration",
         "Can the probability be trusted?",
         (
             "The score becomes a probability that the eye is referable by a logistic curve, "
             f"1 / (1 + exp(−({number(fitted['slope'])} × score {_signed(fitted['intercept'])}))), "
             "fitted like the cuts for referral, above.",
-            page.figure(
+            html_page.figure(
                 pictures["reliability"],
                 f"Reliability diagram; expected calibration error {interval_text(fitted['ece'], 3)}",
                 "Of eyes given 70 %, seven in ten should be referable: then the points lie on the line. ECE "
@@ -85,11 +85,11 @@ def _signed(value):
 
 def referral(pictures):
     """Kappa against the share of photographs kept."""
-    return page.Section(
+    return html_page.Section(
         "referral",
         "If doubtful photographs go to a doctor",
         (
-            page.figure(
+            html_page.figure(
                 pictures["referral"],
                 "Quadratic weighted kappa against the share of photographs that the model grades",
                 "From left to right, more of the photographs whose score is close to a threshold are left "

@@ -5,7 +5,7 @@ from pathlib import PurePosixPath
 import cv2
 
 from dr_keras.grades import GRADE_NAMES
-from dr_keras.report import page
+from dr_keras.report import html_page
 from dr_keras.report.wording import number
 
 _JPEG_QUALITY = 88
@@ -35,7 +35,7 @@ def worst_errors(cases, images, labels, scores, grades, method):
             alt = f"Map of what raised and lowered the score of {name}"
             pictures.append((case.overlay, alt))
         cards.append((_files(pictures), text + (f" No map: {case.reason}." if case.reason else "")))
-    return page.Section(
+    return html_page.Section(
         "worst-errors",
         "The worst errors",
         (
@@ -44,7 +44,7 @@ def worst_errors(cases, images, labels, scores, grades, method):
             f"Red regions raised the score, blue ones lowered it ({_METHODS[method]}; grade units, one scale "
             "for all); white outlines hold the highest 2 %. A map tells where the model looked, and is no "
             "finding.",
-            page.photographs(cards, wide=True),
+            html_page.photographs(cards, wide=True),
         ),
     )
 
@@ -57,13 +57,13 @@ def progression(shown):
     ):
         alt = f"Photograph {short_name(image)}, score {score:.2f}, true grade {label}"
         cards.append((_files([(picture, alt)]), f"{score:.2f} (true {label})"))
-    return page.Section(
+    return html_page.Section(
         "progression",
         "From healthy to severe",
         (
             f"{len(cards)} photographs evenly over the range of scores, from the lowest to the highest, as "
             "the model sees the disease advance. Below each its score and true grade.",
-            page.photographs(cards, wide=False),
+            html_page.photographs(cards, wide=False),
         ),
     )
 
@@ -74,7 +74,7 @@ def short_name(image):
 
 
 def _files(pictures):
-    """(picture, alt) -> what `page.photographs` takes."""
+    """(picture, alt) -> what `html_page.photographs` takes."""
     return [(jpeg_bytes(picture), alt, picture.shape[1] / len(picture)) for picture, alt in pictures]
 
 

@@ -3,15 +3,15 @@
 import dataclasses
 
 from dr_keras.data.shards import PreparedDataset
-from dr_keras.evaluation.crossfit import Scored
+from dr_keras.evaluation.crossfit import EvaluationSet
 from dr_keras.inference.grader import Grader, load_grader
 from dr_keras.inference.split_scores import SplitScores, score_split
 from dr_keras.training import run_folder
 
 
 @dataclasses.dataclass(frozen=True)
-class Judged:
-    """What `judge` returns.
+class ModelEvaluation:
+    """What `evaluate_model` returns.
 
     Attributes:
         path: what names the model.
@@ -24,7 +24,7 @@ class Judged:
     model: Grader
     prepared: PreparedDataset
     scores: SplitScores
-    scored: Scored
+    scored: EvaluationSet
 
     def photographs(self):
         """Which photographs were graded, and by whom, in words."""
@@ -59,7 +59,7 @@ class Judged:
         return facts
 
 
-def judge(path, open_prepared, split="auto", batch_size=32, progress=None, thresholds=None):
+def evaluate_model(path, open_prepared, split="auto", batch_size=32, progress=None, thresholds=None):
     """Loads a model and scores a split of the photographs.
 
     Args:
@@ -69,7 +69,7 @@ def judge(path, open_prepared, split="auto", batch_size=32, progress=None, thres
         thresholds: four cuts in place of the model's own, or None.
 
     Returns:
-        `Judged`.
+        `ModelEvaluation`.
 
     Raises:
         InputError: if there is no such model, or no photograph of the split has a grade.
@@ -78,10 +78,10 @@ def judge(path, open_prepared, split="auto", batch_size=32, progress=None, thres
     prepared = model.open(open_prepared)
     scores = score_split(model, prepared, split, batch_size, progress)
     records = [prepared.records[index] for index in scores.indices]
-    scored = Scored(
+    scored = EvaluationSet(
         images=[record.image for record in records],
         patients=[record.patient for record in records],
         labels=prepared.grades[scores.indices],
         scores=scores.scores,
     )
-    return Judged(path, model, prepared, scores, scored)
+    return ModelEvaluation(path, model, prepared, scores, scored)

@@ -146,7 +146,7 @@ def page(title, lead, sections):
     names = [section.name for section in sections]
     if len(set(names)) < len(names):
         raise ValueError(f"`sections` must have names of their own. Received: {names}")
-    template = resources.files(__package__).joinpath("page.html").read_text(encoding="utf-8")
+    template = resources.files(__package__).joinpath("html_page.html").read_text(encoding="utf-8")
     return string.Template(template).substitute(
         title=text(title),
         lead=text(lead),

@@ -10,8 +10,8 @@ from dr_keras.data.duplicates import match_duplicates
 from dr_keras.data.inspection import inspect_files
 from dr_keras.data.lesion_masks import read_masks
 from dr_keras.errors import InputError
-from dr_keras.evaluation.maps.comparison import CENTRE, FUSED, RANDOM, RANDOMISED, compare_methods
 from dr_keras.evaluation.maps.localisation import centre_prior, score_map
+from dr_keras.evaluation.maps.method_comparison import CENTRE, FUSED, RANDOM, RANDOMISED, compare_methods
 from dr_keras.explain.explainer import Explainer, load_photographs
 from dr_keras.explain.geometry import place
 from dr_keras.inference.grader import common_normalization, networks_at
@@ -20,14 +20,14 @@ from dr_keras.training import run_folder
 
 
 @dataclasses.dataclass(frozen=True)
-class Judges:
+class UnseenNetworks:
     """Who may explain a photograph: of each model, the positions of its networks that never saw it."""
 
     photograph: object
     networks: tuple[tuple[int, ...], ...]
 
 
-def find_judges(models, photographs, graded):
+def find_unseen_networks(models, photographs, graded):
     """Finds for each masked photograph the networks that were neither trained nor chosen on it.
 
     Masked photographs have names of their own, yet most are copies of graded ones, or second
@@ -39,7 +39,7 @@ def find_judges(models, photographs, graded):
         graded: list of `Record`: the graded photographs that the models may have been trained on.
 
     Returns:
-        List of `Judges` of those photographs that each model has a network for, and the number of
+        List of `UnseenNetworks` of those photographs that each model has a network for, and the number of
         photographs that show the same eye as a graded one.
     """
     matches = _matches(photographs, graded)
@@ -57,7 +57,7 @@ def find_judges(models, photographs, graded):
             for of_model in seen
         )
         if all(networks):
-            found.append(Judges(photograph, networks))
+            found.append(UnseenNetworks(photograph, networks))
     return found, sum(bool(same) for same in matches.values())
 
 
@@ -78,12 +78,12 @@ def _matches(photographs, graded):
     return found
 
 
-def evaluate_maps(models, judges, methods=("ram",), max_side=1024, batch_size=8, seed=0, progress=None):
+def evaluate_maps(models, unseen, methods=("ram",), max_side=1024, batch_size=8, seed=0, progress=None):
     """Scores the maps of models against lesion masks.
 
     Args:
         models: list of `Grader`.
-        judges: list of `Judges`.
+        unseen: list of `UnseenNetworks`.
         methods: of `explainer.METHODS`.
         max_side: longer side of the frame in which maps and masks are compared, in pixels; IDRiD's masks
             are compared at their own size of 1024 here.
@@ -100,8 +100,8 @@ def evaluate_maps(models, judges, methods=("ram",), max_side=1024, batch_size=8,
         (the RAM of the same network before any training).
     """
     rows = collections.defaultdict(lambda: collections.defaultdict(list))
-    results = _scored(models, judges, methods, max_side, batch_size, np.random.default_rng(seed))
-    for scores in progress(results, total=len(judges)) if progress else results:
+    results = _scored(models, unseen, methods, max_side, batch_size, np.random.default_rng(seed))
+    for scores in progress(results, total=len(unseen)) if progress else results:
         for (method, lesion), row in scores.items():
             if not np.isnan(row["auprc"]):
                 rows[method][lesion].append(row)
@@ -117,13 +117,13 @@ def model_labels(models):
     ]
 
 
-def _scored(models, judges, methods, max_side, batch_size, generator):
+def _scored(models, unseen, methods, max_side, batch_size, generator):
     """Yields for each photograph a dict of (method, lesion) to the measures of `score_map`."""
     untrained = [[_untrained(model.networks[0])] for model in models] if "ram" in methods else []
     sizes = {model.image_size for model in models}
     groups = collections.defaultdict(list)
-    for judge in judges:
-        groups[judge.networks].append(judge.photograph)
+    for one in unseen:
+        groups[one.networks].append(one.photograph)
     for networks, photographs in groups.items():
         graders = networks_at(models, networks)
         explainers = dict(_explainers(model_labels(models), graders, untrained, methods))
