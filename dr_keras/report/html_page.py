@@ -1,22 +1,18 @@
 """One self-contained HTML page: no script, no outside file, pictures inside as data URIs.
 
-Text goes in as plain text and is escaped here; only `Html` passes as it is.
+The templates escape what is plain text; only `Html` passes as it is.
 """
 
 import base64
 import dataclasses
-import html
-import string
-from importlib import resources
-from itertools import starmap
 
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+Html = Markup  # text that is HTML already
 NOTICE_TITLE = "Research use only."  # no quotes in these two: they are part of the print style too
 NOTICE = "No output may guide the care of a patient."
 _KINDS = {b"\x89PNG": "png", b"\xff\xd8\xff": "jpeg"}
-
-
-class Html(str):
-    """Text that is HTML already."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,15 +30,24 @@ class Section:
     blocks: tuple
 
 
-def text(value):
-    """Escapes plain text; `Html` stays as it is."""
-    return value if isinstance(value, Html) else Html(html.escape(str(value)))
+def templates(package):
+    """The templates in a package's folder `templates`: text is escaped, a missing value is an error."""
+    loader = PackageLoader(package)
+    return Environment(
+        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
 
 
-def paragraph(*parts, kind=None):
+_TEMPLATES = templates("dr_keras.report")
+
+
+def _block(name, *arguments):
+    return getattr(_TEMPLATES.get_template("blocks.html").module, name)(*arguments)
+
+
+def paragraph(*parts):
     """A paragraph of plain text and `Html`."""
-    attribute = f' class="{kind}"' if kind else ""
-    return Html(f"<p{attribute}>{''.join(map(text, parts))}</p>")
+    return _block("paragraph", parts)
 
 
 def image(data, alt):
@@ -58,27 +63,22 @@ def image(data, alt):
     kind = next((kind for start, kind in _KINDS.items() if data.startswith(start)), None)
     if kind is None:
         raise ValueError(f"`data` must be a PNG or JPEG file. Received: bytes that start with {data[:4]!r}")
-    encoded = base64.b64encode(data).decode("ascii")
-    return Html(f'<img alt="{text(alt)}" src="data:image/{kind};base64,{encoded}">')
+    return _block("image", kind, base64.b64encode(data).decode("ascii"), alt)
 
 
 def figure(data, alt, reading_help):
     """A picture with a sentence on how to read it below; arguments as for `image`."""
-    return Html(f"<figure>{image(data, alt)}<figcaption>{text(reading_help)}</figcaption></figure>")
+    return _block("figure", image(data, alt), reading_help)
 
 
 def side_by_side(*blocks):
     """Figures beside one another where the screen is wide enough, else below."""
-    return Html(f'<div class="figures">{"".join(blocks)}</div>')
+    return _block("side_by_side", blocks)
 
 
 def facts(rows):
     """Large numbers: rows of (what, value, remark)."""
-    boxes = (
-        f"<div><dt>{text(what)}</dt><dd>{text(value)}<small>{text(remark)}</small></dd></div>"
-        for what, value, remark in rows
-    )
-    return Html(f'<dl class="facts">{"".join(boxes)}</dl>')
+    return _block("facts", rows)
 
 
 def table(header, rows, caption, words=False):
@@ -93,20 +93,11 @@ def table(header, rows, caption, words=False):
     Raises:
         ValueError: if a row has another number of cells.
     """
-    body = []
+    rows = list(rows)
     for row in rows:
         if len(row) != len(header):
             raise ValueError(f"`rows` must have {len(header)} cells each. Received: {row}")
-        first, *others = map(text, row)
-        body.append(f'<tr><th scope="row">{first}</th>{"".join(f"<td>{cell}</td>" for cell in others)}</tr>')
-    head = "".join(f'<th scope="col">{text(name)}</th>' for name in header)
-    kind = ' class="words"' if words else ""
-    # The box can be focused, so that its scrolling needs no mouse.
-    return Html(
-        f'<p class="caption">{text(caption)}</p>'
-        f'<div class="scroll" role="region" aria-label="{text(caption)}" tabindex="0"><table{kind}>'
-        f"<thead><tr>{head}</tr></thead><tbody>{''.join(body)}</tbody></table></div>"
-    )
+    return _block("table", header, rows, caption, words)
 
 
 def photographs(cards, wide):
@@ -117,17 +108,11 @@ def photographs(cards, wide):
             two as for `image`.
         wide: True for few large cards with several pictures, False for many small ones.
     """
-    items = (
-        f'<li><div class="pictures">{"".join(starmap(_part, pictures))}</div>'
-        f'<div class="caption">{text(caption)}</div></li>'
+    shown = [
+        ([(image(data, alt), aspect) for data, alt, aspect in pictures], caption)
         for pictures, caption in cards
-    )
-    return Html(f'<ul class="photographs {"wide" if wide else "narrow"}">{"".join(items)}</ul>')
-
-
-def _part(data, alt, aspect):
-    """A picture as wide as its share of the row: then all of a row are equally high."""
-    return f'<div style="flex: {aspect:.4f}">{image(data, alt)}</div>'
+    ]
+    return _block("photographs", shown, wide)
 
 
 def page(title, lead, sections):
@@ -146,20 +131,6 @@ def page(title, lead, sections):
     names = [section.name for section in sections]
     if len(set(names)) < len(names):
         raise ValueError(f"`sections` must have names of their own. Received: {names}")
-    template = resources.files(__package__).joinpath("html_page.html").read_text(encoding="utf-8")
-    return string.Template(template).substitute(
-        title=text(title),
-        lead=text(lead),
-        notice_title=NOTICE_TITLE,
-        notice=NOTICE,
-        contents="\n".join(f'<li><a href="#{s.name}">{text(s.title)}</a></li>' for s in sections),
-        sections="\n".join(map(_section, sections)),
-    )
-
-
-def _section(section):
-    blocks = (block if isinstance(block, Html) else paragraph(block) for block in section.blocks)
-    return (
-        f'<section id="{section.name}" aria-labelledby="{section.name}-title">\n'
-        f'<h2 id="{section.name}-title">{text(section.title)}</h2>\n' + "\n".join(blocks) + "\n</section>"
+    return _TEMPLATES.get_template("page.html").render(
+        title=title, lead=lead, sections=sections, notice_title=NOTICE_TITLE, notice=NOTICE
     )

@@ -4,6 +4,7 @@ import base64
 import datetime
 
 import cv2
+import markupsafe
 import numpy as np
 
 from dr_keras.explain import overlay
@@ -133,7 +134,7 @@ def _reading_help():
     return html_page.Html(
         f'<span style="{bar}; print-color-adjust: exact"></span><span style="{grid}"><span>'
         f'\N{MINUS SIGN}{limit}</span><span>0</span><span style="{right}">+{limit} grade units</span></span>'
-        f"{html_page.text(READING_HELP)}"
+        f"{markupsafe.escape(READING_HELP)}"
     )
 
 
@@ -146,8 +147,8 @@ def _model_rows(servable):
         "architecture": known.get("architecture"),
         "networks": known.get("networks"),
         "image size": known.get("image_size") and f"{known['image_size']} pixels a side",
-        "grades": ", ".join(known.get("grade_names") or ()),
-        "thresholds": ", ".join(f"{cut:g}" for cut in known.get("thresholds") or ()),
+        "grades": ", ".join(known["rules"].grade_names),
+        "thresholds": ", ".join(f"{cut:g}" for cut in known["rules"].thresholds),
         "maps": ", ".join(maps) or "none",
         "SHA-256 of its weights": known.get("sha256"),
     }

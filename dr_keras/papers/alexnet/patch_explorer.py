@@ -1,9 +1,6 @@
 """Patches to look through: an HTML page that works offline, and files for TensorBoard's projector."""
 
 import base64
-import json
-import string
-from importlib import resources
 from pathlib import Path
 
 import cv2
@@ -11,6 +8,7 @@ import numpy as np
 
 from dr_keras import files
 from dr_keras.papers.alexnet.patch_figures import THUMBNAIL, cluster_colors, sprite
+from dr_keras.report.html_page import templates
 
 _MARGIN = 0.03  # of the plane, kept free on each side
 _QUALITY = 85  # of the page's JPEG
@@ -33,12 +31,11 @@ def write_page(path, table, clusters, places, small):
     ]
     sheet = sprite(small)
     encoded = cv2.imencode(".jpg", sheet[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])[1].tobytes()
-    template = resources.files(__package__).joinpath("patch_explorer.html").read_text(encoding="utf-8")
-    text = string.Template(template).substitute(
+    text = templates(__package__).get_template("patch_explorer.html").render(
         lead=f"{len(rows)} patches in {clusters.max() + 1} clusters, laid out by t-SNE, coloured by cluster.",
-        patches=json.dumps(rows).replace("<", "\\u003c"),
+        patches=rows,
         side=len(sheet) // THUMBNAIL,
-        colors=json.dumps(cluster_colors(int(clusters.max()) + 1)),
+        colors=cluster_colors(int(clusters.max()) + 1),
         sprite=base64.b64encode(encoded).decode("ascii"),
     )
     files.write_text(path, text)
