@@ -1,10 +1,10 @@
-"""Teaches AlexNet's trunk EfficientNet-Lite0's ImageNet features on fundus photographs, without grades.
+"""Teaches AlexNet's backbone EfficientNet-Lite0's ImageNet features on fundus photographs, without grades.
 
   python scripts/distil_alexnet.py --data_dir=FOLDER --output_dir=savedmodels/alexnet_trunk
   python scripts/distil_alexnet.py --data_dir=FOLDER --folds=5 --output_dir=runs/distilled
 
 It learns from the training part of --data_dir and from synthetic photographs, eyes other than those that
-training draws. With --folds, one trunk for each fold that never saw the photographs held out there:
+training draws. With --folds, one backbone for each fold that never saw the photographs held out there:
 `train.py --trunk_weights=none --init_from=runs/distilled` with the same --folds, --seed and
 --validation_fraction starts from them. Needs the extra `imagenet`.
 """

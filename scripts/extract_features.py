@@ -4,7 +4,7 @@
   python scripts/blend.py --flagfile=flags/blend.cfg --features=FEATURES
 
 Of a run with folds, every fold's network sees every photograph, since each fold's blend learns from its own
-network's features; a trunk that the folds share sees them once. Without any of --data_dir, --dataset,
+network's features; a backbone that the folds share sees them once. Without any of --data_dir, --dataset,
 --synthetic_images the photographs are those that the run was trained with. Stopped or killed, it goes on when
 started again with the same flags.
 """

@@ -25,7 +25,7 @@ class AugmentationConfig:
         flip: mirror half of the images left to right.
         shift: largest translation per axis as a share of the stored image (40 px at 512).
         stretch: largest zoom per axis; factors are log-uniform in [1 / stretch, stretch].
-        color_sigma: SD of the shift along each principal component, in standardised units.
+        color_sigma: standard deviation of the shift along each principal component, in standardised units.
     """
 
     rotation: float = 360.0
@@ -120,7 +120,8 @@ class FundusAugmentation(keras.layers.Layer):
         image_size: side of the stored image in pixels.
         window: side of the network's window.
         config: `AugmentationConfig`, or its dict.
-        color_components: (3, 3); column k is the pixel shift, 0-255, of one SD along component k.
+        color_components: (3, 3); column k is the pixel shift, 0-255, of one standard deviation along
+            component k.
     """
 
     def __init__(self, image_size, window, config=None, color_components=None, **kwargs):

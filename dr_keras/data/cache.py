@@ -93,9 +93,9 @@ def open_prepared(
 
 def prepare_into_cache(dataset, image_size, cache_dir=None, progress=None, steps=()):
     """Opens a `FundusDataset` at an image size, prepared on first use; arguments as for `open_prepared`."""
-    # Without steps the name is what it was before there were any.
     sources = preparation.source_stamps(preparation.sized(dataset.records))
-    stamps = json.dumps([preparation.FORMAT, *steps, *sources])
+    root = os.path.abspath(dataset.root) if dataset.root else ""
+    stamps = json.dumps([preparation.FORMAT, root, *steps, *sources])
     name = f"{dataset.name}-{image_size}-{hashlib.sha256(stamps.encode()).hexdigest()[:12]}"
     folder = Path(cache_dir or default_cache_dir()) / name
     preparation.prepare_dataset(dataset, folder, image_size, progress=progress, steps=steps)

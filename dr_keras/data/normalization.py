@@ -12,7 +12,8 @@ from dr_keras.data import fundus
 from dr_keras.errors import InputError
 
 CENTRE_SQUARE, COLOR, LOCAL_MEAN, CLAHE = STEPS = ("centre_square", "color", "local_mean", "clahe")
-# What `color` brings a retina's channels to: about the means over IDRiD's, and the SDs within one of them.
+# What `color` brings a retina's channels to: about the means over IDRiD's, and the standard
+# deviations within one of them.
 _MEAN, _SD = (160.0, 80.0, 30.0), (27.0, 20.0, 10.0)
 _BRIGHT, _DARK = 0.9, 0.2  # what is darker than a fifth of a retina's brighter parts is surround
 _SCALE = 1 / 30  # of the image's side: detail wider than that is illumination
@@ -70,7 +71,7 @@ def normalize(image, steps=()):
 
 
 def _color(image, inside):
-    """Each channel's mean and SD over the retina become the same in all photographs."""
+    """Each channel's mean and standard deviation over the retina become the same in all photographs."""
     pixels = image[inside].astype("float32")
     gain = np.array(_SD) / np.maximum(pixels.std(axis=0), 1.0)
     return _bytes((image - pixels.mean(axis=0)) * gain + np.array(_MEAN))

@@ -82,22 +82,26 @@ def _write_shards(output_dir, header, todo, progress, workers):
 
 
 def sized(records):
-    """List of (record, size of its file in bytes): looked up once, before any photograph is read."""
-    return [(record, _size(record.path)) for record in records]
+    """List of (record, (size in bytes, time of change) of its file): looked up once, before any is read."""
+    return [(record, _state(record.path)) for record in records]
 
 
 def source_stamps(sources):
     """What is known of `sized` photographs before they are read, and tells that they are those prepared."""
-    return [{"record": dataclasses.asdict(record), "bytes": size} for record, size in sources]
+    return [
+        {"record": dataclasses.asdict(record), "bytes": size, "changed": changed}
+        for record, (size, changed) in sources
+    ]
 
 
-def _size(path):
+def _state(path):
     if is_synthetic(path):
-        return 0
+        return 0, 0
     try:
-        return os.stat(path).st_size
+        found = os.stat(path)
     except OSError:
-        return -1
+        return -1, 0
+    return found.st_size, found.st_mtime_ns
 
 
 def read_manifest(folder):
@@ -169,9 +173,13 @@ def shard_is_done(output_dir, number, header, sources):
     if shard is None or not array_path.exists():
         return False
     _check_same_settings(shard, rows_path, header)
-    found = [{"record": row["record"], "bytes": row["bytes"]} for row in shard["images"]]
-    if found != sources:
-        raise _other_photographs(rows_path, len(found), len(sources))
+    # Shards of version 0.1 don't say when their photographs were last changed.
+    found = [
+        {"record": row["record"], "bytes": row["bytes"], "changed": row.get("changed", source["changed"])}
+        for row, source in zip(shard["images"], sources, strict=False)
+    ]
+    if found != sources or len(shard["images"]) != len(sources):
+        raise _other_photographs(rows_path, len(shard["images"]), len(sources))
     return True
 
 

@@ -117,8 +117,8 @@ def color_statistics(prepared, indices):
         indices: int array of the training photographs; of many, 1000 are taken evenly.
 
     Returns:
-        mean (3,), sd (3,), both 0-255, and components (3, 3): column k is the pixel shift of one SD
-        along principal component k of the standardised colours (Krizhevsky's augmentation).
+        mean (3,), sd (3,), both 0-255, and components (3, 3): column k is the pixel shift of one standard
+        deviation along principal component k of the standardised colours (Krizhevsky's augmentation).
     """
     indices = np.asarray(indices)
     if len(indices) > _STATISTICS_IMAGES:

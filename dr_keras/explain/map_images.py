@@ -78,7 +78,7 @@ def one_of_each(labels, positions, count=_PICTURES):
     Args:
         labels: int array (n,) of grades.
         positions: int array (n,), what is chosen from.
-        count: how many; all, if there are fewer.
+        count: how many, or all if there are fewer.
 
     Returns:
         int array, part of `positions`.

@@ -113,11 +113,15 @@ class TFLiteRuntime(_Exported):
         except (ValueError, RuntimeError, OSError) as error:
             raise InputError(f"{name}: {FOREIGN} ({str(error).splitlines()[0]})") from None
         super().__init__(formats.read_tflite_metadata(io.BytesIO(model) if is_content else model, name))
+        self._name = name
 
     def score(self, images, network=None):
-        """See `Runtime.score`."""
+        """See `Runtime.score`; `InputError` where a damaged file only shows when it is run."""
         images = np.asarray(images, "float32")
-        return np.array([self._run(image=image[None])["score"][0] for image in images], "float64")
+        try:
+            return np.array([self._run(image=image[None])["score"][0] for image in images], "float64")
+        except (ValueError, RuntimeError) as error:
+            raise InputError(f"{self._name}: can't be run ({str(error).splitlines()[0]})") from None
 
 
 class ONNXRuntime(_Exported):

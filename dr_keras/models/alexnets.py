@@ -1,4 +1,4 @@
-"""AlexNet: the published forms of its trunk, with a head of our own (P1 section 2.2).
+"""AlexNet: the published forms of its backbone, with a head of our own (P1 section 2.2).
 
 Three forms are published. "caffe" is P1's "revised AlexNet": one column, groups in convolutions 2, 4 and
 5, local response normalisation before the pools. "caffenet" has it after the pools. "torchvision" has
@@ -15,7 +15,7 @@ from dr_keras.models.alexnet_layers import ExpectedGrade, GroupedConv2D, LocalRe
 
 IMAGE_SIZES = (256,)
 HEADS = ("regression", "classification")
-FEATURES = "pool5"  # the trunk's last layer
+FEATURES = "pool5"  # the backbone's last layer
 FEATURE_SCALE = "feature_scale"
 SEVERITY, PROBABILITIES = "severity", "grade_probabilities"  # the heads' layers that are trained on
 

@@ -102,7 +102,7 @@ def _build(width, depth, image_size, head, seed, name):
         x = layers.Conv2D(HEAD_FILTERS, 1, kernel_initializer=draw(), name="head_conv")(x)
         x = _relu6(x, "head")
     x = layers.GlobalAveragePooling2D(dtype="float32", name="gap")(x)
-    # From zero: random weights here would pull at a trained trunk before they mean anything.
+    # From zero: random weights here would pull at a trained backbone before they mean anything.
     x = layers.Dense(1, kernel_initializer="zeros", dtype="float32", name="score")(x)
     return keras.Model(inputs, x, name=name)
 

@@ -111,14 +111,14 @@ class RMSPooling2D(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable(package=PACKAGE)
 class Standardize(keras.layers.Layer):
-    """Subtracts the training set's channel means and divides by its SDs (P2 section 4.2).
+    """Subtracts the training set's channel means and divides by its standard deviations (P2 section 4.2).
 
     The numbers are part of the configuration, not weights. Input (batch, height, width, 3), RGB,
     pixels 0-255 of any dtype; output the same shape, float32 whatever the precision.
 
     Args:
         mean: three channel means, 0-255.
-        sd: three positive channel SDs.
+        sd: three positive channel standard deviations.
     """
 
     def __init__(self, mean, sd, **kwargs):

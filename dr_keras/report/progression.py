@@ -38,7 +38,7 @@ def select(scores, count=20, selection="even", seed=0):
 
     Args:
         scores: array (n,) in grade units; a photograph with NaN is never chosen.
-        count: how many; all, if there are fewer.
+        count: how many, or all if there are fewer.
         selection: "even": those nearest to scores evenly spaced from the lowest to the highest, each
             once; "random": each as likely as any other (the text of P1).
         seed: of the draw.

@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import cv2
@@ -83,6 +84,21 @@ def test_a_replaced_photograph_is_prepared_again(photographs, tmp_path, draw_pho
     assert second.folder != first.folder
     assert not np.array_equal(second.read([2]), first.read([2]))
     np.testing.assert_array_equal(second.read([0, 1, 3]), first.read([0, 1, 3]))
+
+
+def test_a_photograph_replaced_by_one_of_as_many_bytes_is_prepared_again(photographs, tmp_path):
+    (photographs / "2.png").unlink()
+    images = []
+    for seed in (0, 1):
+        pixels = np.random.default_rng(seed).integers(0, 255, (64, 64, 3), dtype=np.uint8)
+        cv2.imwrite(str(photographs / "2.bmp"), pixels)
+        os.utime(photographs / "2.bmp", ns=(seed, seed))  # as coarse clocks may have them
+        (photographs / "labels.csv").write_text("image,level\n2.bmp,2\n")
+        prepared = open_prepared(str(photographs), "auto", 32, cache_dir=tmp_path / "cache")
+        again = open_prepared(str(photographs), "auto", 32, cache_dir=tmp_path / "cache")
+        assert prepared.folder == again.folder
+        images.append(prepared.read([0]))
+    assert not np.array_equal(images[0], images[1])
 
 
 def test_unreadable_photographs_are_left_out_by_name(photographs, tmp_path):

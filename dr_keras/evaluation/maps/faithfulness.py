@@ -30,9 +30,8 @@ from dr_keras.evaluation.maps.imputation import NOISE, NoisyLinearImputer, retin
 FRACTIONS = np.linspace(0, 1, 11)
 MEASURES = ("deletion", "insertion", "road")
 CURVES = ("deletion", "insertion", "morf", "lerf")
-BLUR = (
-    0.1  # SD, as a share of the side: of a spot as wide as that an eighth remains, of small lesions nothing
-)
+# Standard deviation, as a share of the side: an eighth remains of a spot as wide, nothing of small lesions.
+BLUR = 0.1
 
 
 def random_order(cells, seed=0):
@@ -47,7 +46,7 @@ def deletion_insertion(score, image, heat, blur=BLUR, seed=0):
         score: function of uint8 (batch, size, size, 3) to (batch,), in grade units.
         image: uint8 (size, size, 3), a prepared photograph.
         heat: float (size, size), signed: what is positive raises the score. See `geometry.place_on_square`.
-        blur: SD of the blurred copy, as a share of the side.
+        blur: standard deviation of the blurred copy, as a share of the side.
         seed: of the order among equal values.
 
     Returns:
@@ -73,7 +72,7 @@ def road(score, image, heat, noise=NOISE, seed=0):
 
     Args:
         score, image, heat: as for `deletion_insertion`.
-        noise: SD of what is added to imputed pixels, in grey levels.
+        noise: standard deviation of what is added to imputed pixels, in grey levels.
         seed: of the noise, and of the order among equal values.
 
     Returns:

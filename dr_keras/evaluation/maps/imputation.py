@@ -9,7 +9,7 @@ from scipy import sparse
 from dr_keras.data.fundus import FieldOfView
 
 SIDE = 128  # pixels; larger photographs are imputed at this size: a sixth of the time at 256 px
-NOISE = 2.55  # SD in grey levels: the published 0.01 of the range
+NOISE = 2.55  # standard deviation in grey levels: the published 0.01 of the range
 _NEIGHBORS = {(0, 1): 1 / 6, (1, 0): 1 / 6, (1, 1): 1 / 12, (1, -1): 1 / 12}  # (down, right), and opposite
 
 
@@ -33,7 +33,7 @@ class NoisyLinearImputer:
 
     Args:
         image: uint8 (size, size, 3), a prepared photograph.
-        noise: SD of the noise, in grey levels.
+        noise: standard deviation of the noise, in grey levels.
         seed: of the noise, which is the same whatever is removed.
 
     Attributes:

@@ -109,7 +109,7 @@ def evaluate_maps(models, unseen, methods=("ram",), max_side=1024, batch_size=8,
 
 
 def model_labels(models):
-    """A name for each model, of its architecture and size; of several alike, numbered."""
+    """A name for each model, of its architecture and size; numbered where several are alike."""
     names = [f"{network_of(model.networks[0]).name}_{model.image_size}" for model in models]
     return [
         f"{name}_{names[: number + 1].count(name)}" if names.count(name) > 1 else name

@@ -1,8 +1,8 @@
-"""A trunk taught to give what another network's layers give, on photographs without grades.
+"""A backbone taught to give what another network's layers give, on photographs without grades.
 
 AlexNet's published weights can't be installed as a package; those of EfficientNet-Lite0 can. So AlexNet's
-trunk learns from it: its `pool5`, through a linear map that is thrown away afterwards, reproduces two of the
-teacher's layers, cell by cell of the same 6x6 grid.
+backbone learns from it: its `pool5`, through a linear map that is thrown away afterwards, reproduces two of
+the teacher's layers, cell by cell of the same 6x6 grid.
 """
 
 import dataclasses
@@ -32,7 +32,7 @@ _STATISTICS = 200  # photographs that the teacher's channels are standardised by
 
 @dataclasses.dataclass(frozen=True)
 class DistillationConfig:
-    """How a trunk is taught.
+    """How a backbone is taught.
 
     Attributes:
         epochs, batch_size: an epoch shows every photograph once, each batch in one of eight orientations.
@@ -49,7 +49,7 @@ class DistillationConfig:
 
 
 class Distillation:
-    """Teaches AlexNet's trunk, without grades.
+    """Teaches AlexNet's backbone, without grades.
 
     Args:
         config: `DistillationConfig`.
@@ -120,9 +120,9 @@ class Distillation:
 
 
 def load_teacher():
-    """EfficientNet-Lite0 with its published weights: (grader, trunk), as `FeatureCache.of` takes them.
+    """EfficientNet-Lite0 with its published weights: (grader, backbone), as `FeatureCache.of` takes them.
 
-    The trunk gives (batch, 6, 6, 432): its 16x16x112 layer, averaged, and its 8x8x320 layer, in the
+    The backbone gives (batch, 6, 6, 432): its 16x16x112 layer, averaged, and its 8x8x320 layer, in the
     middle 6x6 cells: like AlexNet's they lie 32 pixels apart, around the middle of the image.
 
     Raises:
@@ -138,7 +138,7 @@ def load_teacher():
 
 
 def save_trunk(path, trunk):
-    """Writes a trunk's weights as `.weights.h5` in half precision, whole or not at all."""
+    """Writes a backbone's weights as `.weights.h5` in half precision, whole or not at all."""
     with precision_scope("float16"):
         half = alexnet_trunk(VARIANT)
     half.set_weights(trunk.get_weights())
@@ -149,7 +149,7 @@ def save_trunk(path, trunk):
 
 
 def _student(channels, seed):
-    """Stored images to the teacher's features: the trunk with batch normalisation, and a linear map."""
+    """Stored images to the teacher's features: the backbone with batch normalisation, and a linear map."""
     trunk, form = alexnet_trunk(VARIANT, seed, normalize_batches=True), VARIANTS[VARIANT]
     linear = layers.Conv2D(channels, 1, dtype="float32", name="to_teacher")(trunk.output)
     network = keras.Model(trunk.inputs, linear)

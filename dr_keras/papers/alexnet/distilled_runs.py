@@ -1,4 +1,4 @@
-"""Distilled trunks on disk: one to ship, or one for each fold in a run folder to start from."""
+"""Distilled backbones on disk: one to ship, or one for each fold in a run folder to start from."""
 
 from pathlib import Path
 
@@ -22,7 +22,7 @@ def distil(
     config, prepared, synthetic_images, output_dir, folds=0, validation_fraction=0.1, cache_dir=None,
     progress=None, max_steps=None,
 ):  # fmt: skip
-    """Teaches one trunk, or one for each fold, and writes what came of it.
+    """Teaches one backbone, or one for each fold, and writes what came of it.
 
     Args:
         config: `DistillationConfig`.
@@ -35,7 +35,7 @@ def distil(
         max_steps: stop after so many batches.
 
     Returns:
-        List of dicts, one for each trunk: what `distillation.json` holds.
+        List of dicts, one for each backbone: what `distillation.json` holds.
     """
     bar = progress or (lambda description: None)
     drawn = prepare_into_cache(
@@ -64,7 +64,7 @@ def distil(
 
 
 def _write(leaf, trunk, prepared, assigned, figures, in_fold):
-    """A fold's trunk goes into a whole model with a head that knows nothing, so that a training can start."""
+    """Puts a fold's backbone into a whole model with an untrained head, from which a training can start."""
     if in_fold:
         form, network = VARIANTS[VARIANT], alexnet()
         for layer in trunk.layers:

@@ -114,7 +114,7 @@ class PooledExtraction:
         return name
 
     def _augmentation(self, grader, splits):
-        """That of the training; colours aren't changed for a frozen trunk, whose head never saw such."""
+        """That of the training; colours aren't changed for a frozen backbone, whose head never saw such."""
         run_flags, components = run_folder.read_flags(self._run), None
         sigma = float(run_flags.get("color_sigma", "0.5").split(",")[-1])
         if not run_flags.get("freeze_through"):

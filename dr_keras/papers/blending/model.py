@@ -16,7 +16,7 @@ def blend_network(mean, sd, seed=0, name="blend"):
     Kernels carry L2, those of the first layer L1 too, as losses of the layers (`model.losses`).
 
     Args:
-        mean, sd: arrays (features,) of the training set; a feature with an SD of 0 is only shifted.
+        mean, sd: arrays (features,) of the training set; a feature whose sd is 0 is only shifted.
         seed: of the initial weights.
         name: of the model.
 

@@ -43,10 +43,10 @@ class BlendConfig:
 
 
 def blend_inputs(features, pooled, both):
-    """What a blend sees: `[this mean, other-eye mean, this SD, other-eye SD, right-eye indicator]`.
+    """What a blend sees: this eye's mean, the other's, this one's deviation, the other's, if it is right.
 
     Args:
-        features: float32 (n, 2, channels), mean and SD of each photograph.
+        features: float32 (n, 2, channels), mean and standard deviation of each photograph.
         pooled: `PooledFeatures` that they are part of.
         both: whether the other eye's are among them.
 

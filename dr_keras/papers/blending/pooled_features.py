@@ -1,9 +1,9 @@
-"""Pooled features of a run: mean and SD over augmentations, one set for each of its networks (P2, blending).
+"""Pooled features of a run: mean and standard deviation over augmentations, for each network (P2, blending).
 
 Features of different networks have nothing in common. So a run with folds has those of *every* photograph by
 each fold's network: a fold's blend learns from its own network's features of the photographs that it was
 trained on, and is judged by the same network's features of those that it was held out from. Where all folds
-share one frozen trunk, they share one file.
+share one frozen backbone, they share one file.
 """
 
 import dataclasses
@@ -32,7 +32,8 @@ class PooledFeatures:
         records: list of `Record`, one per photograph.
         scores: float64 (n,), the run's own out-of-fold score of each photograph; NaN where it has none.
         splits: str (leaves, n): the split of each photograph in each fold, or in the one training.
-        features: for each leaf a list, one for each set of weights, of float32 (n, 2, channels): mean, SD.
+        features: for each leaf a list, one for each set of weights, of float32 (n, 2, channels): mean and
+            standard deviation.
     """
 
     run: str
