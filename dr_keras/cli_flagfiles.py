@@ -14,7 +14,7 @@ def expanded(arguments, folder=".", above=()):
 
     Args:
         arguments: list of arguments, without the program's name.
-        folder: of the flagfile that they are from.
+        folder: folder of the flagfile that they are from.
         above: flagfiles that lead to these arguments.
 
     Raises:

@@ -1,6 +1,7 @@
 """What a dataset holds and what is wrong with it, before anything is trained on it."""
 
 import os
+import re
 
 import numpy as np
 
@@ -109,10 +110,15 @@ def format_audit(report):
     )
     for title, entries in sections:
         lines += ["", f"{title}: {len(entries) or 'none'}"]
-        lines += ["  " + entry.replace(f"{folder}/", "") for entry in entries[:_LINES_SHOWN]]
+        lines += ["  " + _without_folder(entry, folder) for entry in entries[:_LINES_SHOWN]]
         if len(entries) > _LINES_SHOWN:
             lines.append(f"  ... and {len(entries) - _LINES_SHOWN} more")
     return "\n".join(lines)
+
+
+def _without_folder(entry, folder):
+    """Leaves the common folder out where a name begins with it, and nowhere else."""
+    return re.sub(rf"(?<![^\s,:=]){re.escape(folder)}/", "", entry) if folder else entry
 
 
 def _duplicates(records, inspections):

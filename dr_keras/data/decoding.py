@@ -74,7 +74,7 @@ def decode_image(data, name, factor=1):
     Args:
         data: bytes of the file.
         name: what errors call it.
-        factor: of `reduction_of`: 8, 4, 2 or 1.
+        factor: as from `reduction_of`: 8, 4, 2 or 1.
     """
     header = _read_header(data, name)
     width, height = header.width, header.height

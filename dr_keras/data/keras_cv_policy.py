@@ -22,7 +22,7 @@ class KerasCVAugmentation:
     Args:
         image_size: side of the stored image in pixels.
         window: side of the network's window.
-        seed: of the draws.
+        seed: seed of the draws.
 
     Raises:
         InputError: if keras-cv isn't installed.

@@ -54,7 +54,7 @@ def normalize(image, steps=()):
 
     Args:
         image: uint8 (size, size, 3), RGB; what is black is no part of the retina and stays so.
-        steps: of `STEPS`, done in that order.
+        steps: some of `STEPS`, done in that order.
 
     Returns:
         uint8 (size, size, 3).

@@ -62,7 +62,7 @@ class Photograph:
 
         Args:
             image_size: side of the result in pixels.
-            steps: of `normalization.STEPS`.
+            steps: some of `normalization.STEPS`.
 
         Returns:
             A `PreparedImage`.

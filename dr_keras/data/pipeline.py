@@ -22,7 +22,7 @@ def training_batches(
         indices: int array of the photographs to train on.
         batch_size: photographs in a (global) batch.
         epochs: number of the epoch to stop before.
-        seed: of the order and of the augmentation.
+        seed: seed of the order and of the augmentation.
         config: `SamplingConfig`.
         start_epoch, start_step: first epoch, and first step of it.
         context: `tf.distribute.InputContext`: whose part of each global batch is read. Default: all of it.

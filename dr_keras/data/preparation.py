@@ -38,7 +38,7 @@ def prepare_dataset(
         image_size: side of the stored images in pixels.
         workers: see `parallel.map_in_order`.
         progress: wraps the iteration as `tqdm.tqdm` does, called with `total`; nothing if None.
-        steps: of `normalization.STEPS`.
+        steps: some of `normalization.STEPS`.
         write_shards: does the work in place of `workers`: called with `output_dir`, `header`, {number:
             `sized` records} of the shards that are missing, and `progress`; calls `write_shard` for each.
 

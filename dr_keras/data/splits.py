@@ -35,7 +35,7 @@ def assign_folds(records, groups, num_folds, seed):
         records: sequence of `Record`.
         groups: int (records,) from `group_records`.
         num_folds: number of folds, two or more.
-        seed: of the shuffle.
+        seed: seed of the shuffle.
 
     Returns:
         int64 (records,): the fold in which each record is held out.
@@ -59,7 +59,7 @@ def split_train_validation(records, groups, validation_fraction=0.1, seed=0):
         records: sequence of `Record`.
         groups: int (records,) from `group_records`.
         validation_fraction: share of the records, above 0 and below 1.
-        seed: of the shuffle.
+        seed: seed of the shuffle.
 
     Returns:
         bool (records,): True for validation; at least one group on each side.
@@ -96,7 +96,7 @@ def assign_splits(records, groups, validation_fraction=0.1, seed=0):
         records: sequence of `Record`.
         groups: int (records,) from `group_records`.
         validation_fraction: share of the training records; 0 for none.
-        seed: of the shuffle.
+        seed: seed of the shuffle.
 
     Returns:
         (splits, notes): a list with "train", "validation", "test" or "" (left out) for each record,

@@ -57,7 +57,7 @@ def deal_parts(patients, labels, num_parts=NUM_PARTS, seed=0):
         patients: array (n,) of patient identifiers.
         labels: array (n,) of true grades; a patient counts by the worst.
         num_parts: number of parts; fewer where there are fewer patients.
-        seed: of the shuffle.
+        seed: seed of the shuffle.
 
     Returns:
         int64 (n,), from 0.

@@ -25,8 +25,8 @@ def compare(scored, thresholds, other, other_thresholds, name, seed=0):
     Args:
         scored, other: `EvaluationSet` of the two; the photographs that only one has are left out.
         thresholds, other_thresholds: four increasing cuts of each.
-        name: of the other model.
-        seed: of the bootstrap.
+        name: name of the other model.
+        seed: seed of the bootstrap.
 
     Returns:
         dict: `model`, its name; `n`, photographs in common; and for `quadratic_weighted_kappa`, `accuracy`
@@ -60,9 +60,9 @@ def classifier_figures(path, table, scored, seed=0):
 
     Args:
         path: the file that they come from, for errors.
-        table: of `read_predictions`; its grades count, its labels don't.
+        table: as from `read_predictions`; its grades count, its labels don't.
         scored: `EvaluationSet` of the photographs that are reported.
-        seed: of the bootstrap.
+        seed: seed of the bootstrap.
 
     Returns:
         dict: `file`, `n`, `confusion_matrix`, `quadratic_weighted_kappa` and `accuracy` with their intervals.

@@ -36,7 +36,7 @@ def describe(
         choosing: `EvaluationSet`, the photographs to choose on; None chooses on five groups of those
             described.
         thresholds: the model's four increasing cuts between the grades.
-        seed, num_resamples: of the bootstrap.
+        seed, num_resamples: seed and number of resamples of the bootstrap.
         targets: dict of `high_sensitivity`, `high_specificity` to what these operating points aim at; those
             left out have the value in `TARGETS`.
 

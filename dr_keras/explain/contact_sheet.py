@@ -28,7 +28,7 @@ class ContactSheet:
     """Collects tiles by grade while explanations come in, and draws them on one page.
 
     Args:
-        title: of the page.
+        title: title of the page.
         group: of the headings, which go on with the grade's number and name: "True grade".
         limit: grade units at which the colours end; see `overlay.LIMITS`.
         most: tiles of one grade that are kept; the heading tells of how many.

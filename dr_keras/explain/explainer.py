@@ -56,7 +56,7 @@ class Explanation:
         """Draws the map over the photograph, with a colour bar and a caption; see `overlay.overlay`.
 
         Args:
-            name: of the photograph, for the caption.
+            name: name of the photograph, for the caption.
             label: its true grade, where known.
             limit: grade units at which the colours end; None takes that of the method.
             with_original: whether the photograph itself stands to the left.

@@ -29,8 +29,8 @@ def text_block(lines, width, size, indent=0):
 
     Args:
         lines: texts.
-        width: of the block, in pixels.
-        size: of the letters, in pixels.
+        width: width of the block, in pixels.
+        size: size of the letters, in pixels.
         indent: empty pixels to the left.
 
     Returns:

@@ -19,7 +19,7 @@ class MapImages(keras.callbacks.Callback):
 
     Args:
         images: uint8 (batch, size, size, 3), RGB, of the grader's image size.
-        folder: of the log; one of its own, since TensorBoard reads one writer a folder.
+        folder: folder of the log; one of its own, since TensorBoard reads one writer a folder.
         every: epochs between maps; those of the first and the last epoch are there in any case.
         limit: grade units at which the colours end.
 

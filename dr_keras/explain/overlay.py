@@ -73,7 +73,7 @@ def overlay(
 
     Args:
         explanation: `Explanation`.
-        name: of the photograph.
+        name: name of the photograph.
         label: its true grade, where known.
         limit: grade units at which the colours end; see `LIMITS`.
         thresholds: four cuts from score to grade.

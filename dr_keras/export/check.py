@@ -87,13 +87,13 @@ def export_checked(
         load: function of the file's bytes to a `Runtime`.
         grader: `Grader`; all its networks are built in, and its rules travel inside the file.
         prepared: `PreparedDataset` with graded photographs, of the grader's image size.
-        path: of the file; what was compared is written beside it, as `.json`.
+        path: the file to write; what was compared is written beside it, as `.json`.
         quantize: see `convert`.
         calibration_images: for int8, how many photographs the ranges are taken from, others than those
             compared on where there are enough.
         check_images: how many photographs to compare on.
         min_agreement: least share of them that must have the same grade.
-        seed: of which photographs are taken.
+        seed: seed of which photographs are taken.
 
     Returns:
         What was found, in one line.

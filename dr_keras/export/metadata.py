@@ -16,7 +16,7 @@ def describe(graders, rules, name):
     Args:
         graders: models from `build_grader` of one image size.
         rules: `GradingRules`.
-        name: of the model.
+        name: name of the model.
 
     Returns:
         Dict of `name`, `image_size` (pixels), `rules` (of `GradingRules.to_dict`), `networks` (how many),

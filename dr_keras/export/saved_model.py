@@ -39,7 +39,7 @@ def export_saved_model(graders, output_dir, rules=None, name=None):
         graders: models from `build_grader` of one image size: the score is their mean.
         output_dir: folder of the versions, made if it isn't there.
         rules: `GradingRules`; None takes those that the models carry.
-        name: of the model; that of the folder if None.
+        name: name of the model; that of the folder if None.
 
     Returns:
         Path of the version's folder. It is whole or absent; existing versions stay as they are.

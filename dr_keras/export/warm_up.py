@@ -23,7 +23,7 @@ def write_requests(path, name, signatures):
 
     Args:
         path: the file.
-        name: of the model.
+        name: name of the model.
         signatures: names of its signatures.
     """
     encoded = tf.make_tensor_proto([photograph()], tf.string).SerializeToString()

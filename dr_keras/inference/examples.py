@@ -38,7 +38,7 @@ def example_of(opened, split_scores, positions):
     Args:
         opened: `PreparedDataset` of each grader.
         split_scores: `SplitScores` of each grader.
-        positions: of the photograph among each grader's scored ones.
+        positions: positions of the photograph among each grader's scored ones.
     """
     places, networks = [], []
     for prepared, scores, position in zip(opened, split_scores, positions, strict=True):
@@ -60,7 +60,7 @@ def find_examples(
         per_grade: how many of each true grade; fewer where there are fewer.
         split, batch_size, progress: see `score_split`.
         thresholds: four cuts from score to grade.
-        seed: of the draw among the rightly graded.
+        seed: seed of the draw among the rightly graded.
 
     Returns:
         List of `Example`, by true grade.
@@ -97,7 +97,7 @@ def choose(labels, scores, per_grade=4, thresholds=DEFAULT_THRESHOLDS, seed=0):
         scores: array (n,) in grade units; photographs with NaN are never chosen.
         per_grade: how many of each grade, the larger half of an odd number rightly graded.
         thresholds: four cuts from score to grade.
-        seed: of the draw.
+        seed: seed of the draw.
 
     Returns:
         int array of positions, by grade.

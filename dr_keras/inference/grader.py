@@ -41,7 +41,7 @@ class Grader:
 
     Args:
         runtime: `runtimes.Runtime`.
-        name: of the model.
+        name: name of the model.
         thresholds: four increasing cuts in place of the model's own, or None.
         model_files: of the Keras models, beside which a run's `split.csv` may lie.
 

@@ -11,7 +11,7 @@ def load_saved_model(path):
     """Loads an exported model.
 
     Args:
-        path: of a version (`NAME/3`), or of the folder of versions: then the highest.
+        path: folder of a version (`NAME/3`), or of the folder of versions: then the highest.
 
     Returns:
         A `SavedModel`.

@@ -21,7 +21,7 @@ def load_trunk(network, path):
     """Gives a network's five convolutions the weights of a file; nothing in the file is run.
 
     Args:
-        network: of `alexnet`, `alexnet_trunk` and the like; its published form must be the file's.
+        network: as from `alexnet`, `alexnet_trunk` and the like; its published form must be the file's.
         path: `bvlc_alexnet.npy` (its first kernels, of BGR pixels, are turned to RGB), torchvision's
             `alexnet-owt-*.pth`, or a Keras `.weights.h5` of `alexnet_trunk`. Other layers in it are left.
 

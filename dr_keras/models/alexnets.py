@@ -81,11 +81,11 @@ def alexnet(image_size=256, head="regression", variant="caffe", hidden=256, seed
         image_size: side of the stored image: 256. The network's input is the window of it,
             (batch, window, window, 3), RGB, standardised with the variant's `mean` and `sd`.
         head: "regression", a sigmoid times 4; or "classification", a softmax whose score is the expected
-            grade: of `grade_probabilities`, P1's classifier takes the most likely one.
+            grade: as from `grade_probabilities`, P1's classifier takes the most likely one.
         variant: key of `VARIANTS`.
         hidden: units of the head's first layer, which P1 doesn't say.
-        seed: of the initial weights.
-        name: of the model.
+        seed: seed of the initial weights.
+        name: name of the model.
 
     Returns:
         A functional `keras.Model` with output (batch, 1), float32, in grade units. Layers: `conv1` (behind
@@ -134,8 +134,8 @@ def alexnet_trunk(variant="caffe", seed=0, name="alexnet_trunk", normalize_batch
 
     Args:
         variant: key of `VARIANTS`.
-        seed: of the initial weights.
-        name: of the model.
+        seed: seed of the initial weights.
+        name: name of the model.
         normalize_batches: adds batch normalisation `conv1_bn`, ... behind each convolution, for training
             from scratch; see `fold_batch_normalization`.
 

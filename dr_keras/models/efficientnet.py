@@ -52,8 +52,8 @@ def efficientnet_lite0(image_size=384, head="gap", seed=0, name="efficientnet_li
             eighth of the radius holds a quarter of the retina that a photograph shows.
         head: "gap": global average pooling of the last convolution and one linear unit; "multiscale": the
             same of the last block's projection and, for a finer map, of a layer with stride 16.
-        seed: of the initial weights.
-        name: of the model.
+        seed: seed of the initial weights.
+        name: name of the model.
 
     Returns:
         A functional `keras.Model` with output (batch, 1), float32, in grade units. Its layers are

@@ -90,8 +90,8 @@ def net5(image_size=512, head="gap", untied_biases=True, width=1.0, seed=0, name
         head: "gap" (global average pooling and one linear unit) or "dense" (the paper's baseline).
         untied_biases: one bias per channel and position; otherwise one per channel.
         width: factor on the number of filters.
-        seed: of the initial weights.
-        name: of the model.
+        seed: seed of the initial weights.
+        name: name of the model.
 
     Returns:
         A functional `keras.Model` with output (batch, 1), float32, in grade units. Its layers are

@@ -60,8 +60,8 @@ def gallery(model, prepared, scored, positions, method, progress=None):
         model: `Grader`.
         prepared: `PreparedDataset` that was scored.
         scored: `SplitScores` of it.
-        positions: of the photographs among the scored ones.
-        method: of the maps.
+        positions: positions of the photographs among the scored ones.
+        method: kind of the maps.
         progress: wraps the iteration as `tqdm.tqdm` does, called with `total`.
 
     Returns:
@@ -95,7 +95,7 @@ class Photographs:
 
     Attributes:
         cases: list of `gallery.Case`, the worst first.
-        method: of their maps.
+        method: kind of their maps.
         ranking: `progression.Progression`.
     """
 
@@ -109,7 +109,7 @@ def report_photographs(evaluated, count=8, shown=20, progress=None):
 
     Args:
         evaluated: `ModelEvaluation`.
-        count: of the worst errors.
+        count: number of the worst errors.
         shown: photographs in the ranking.
         progress: wraps the explaining as `tqdm.tqdm` does, called with `total`.
 

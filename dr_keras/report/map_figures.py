@@ -31,7 +31,7 @@ def write_maps(output_dir, result, models, unseen):
 
     Args:
         output_dir: folder, made if it isn't there.
-        result: of `map_evaluation.evaluate_maps`.
+        result: as from `map_evaluation.evaluate_maps`.
         models, unseen: what it was given.
     """
     output_dir = Path(output_dir)

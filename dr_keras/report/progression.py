@@ -41,7 +41,7 @@ def select(scores, count=20, selection="even", seed=0):
         count: how many, or all if there are fewer.
         selection: "even": those nearest to scores evenly spaced from the lowest to the highest, each
             once; "random": each as likely as any other (the text of P1).
-        seed: of the draw.
+        seed: seed of the draw.
 
     Returns:
         int array of positions, by increasing score.

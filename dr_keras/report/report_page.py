@@ -36,7 +36,7 @@ def write_page(output_dir, scored, metrics, facts, photographs=None):
     Args:
         output_dir: folder, in which `confusion_matrix.png` and the other files of `write_report` lie.
         scored: `EvaluationSet` of the photographs.
-        metrics: of `write_report`, with what `statistics.describe` adds; further `compared_with` and
+        metrics: as from `write_report`, with what `statistics.describe` adds; further `compared_with` and
             `classifier` where there are such.
         facts: dict of text to text: what is said of model and photographs; "Data" and "Model" among it.
         photographs: `Photographs`, or None for a report without them.

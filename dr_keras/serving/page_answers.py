@@ -92,7 +92,7 @@ def report(servable, data, result, name=""):
         servable: `Servable`.
         data: bytes of the photograph's file.
         result: from `grade`.
-        name: of the file, or "".
+        name: name of the file, or "".
 
     Returns:
         HTML, as text.

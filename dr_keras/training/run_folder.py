@@ -6,7 +6,9 @@ folder per size (`128/`, `256/`), a run of folds a folder per fold (`fold_0/`), 
 At the top lie `run.cfg`, which reruns it, and `audit.json`.
 """
 
+import contextlib
 import csv
+import fcntl
 import io
 from pathlib import Path
 
@@ -137,6 +139,25 @@ def claim_run_dir(run_dir, flagfile):
             f"{name}: {before.get(name)} there, {now.get(name)} now" for name in sorted(differing)
         )
         raise InputError(f"--run_dir={run_dir}: belongs to other flags ({changes}); name another folder")
+
+
+@contextlib.contextmanager
+def held(run_dir):
+    """Holds a claimed run folder against other trainings while the block runs.
+
+    Raises:
+        InputError: if another training is running in it.
+    """
+    with open(Path(run_dir) / FLAGS, "rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InputError(
+                f"--run_dir={run_dir}: another training is running in it; wait for it, or name another folder"
+            ) from None
+        except OSError:  # some network drives have no locks
+            pass
+        yield
 
 
 def check_report_dir(output_dir):

@@ -1,5 +1,6 @@
 """A whole training as `scripts/train.py` runs it: on the chosen devices, into a run folder, resumable."""
 
+import contextlib
 import dataclasses
 
 from dr_keras.training import build, run_folder, stages
@@ -48,7 +49,8 @@ def train(
     configs = [dataclasses.replace(config, precision=precision) for config in configs]
     if chief:
         hooks.say(f"{run_dir}: precision {precision}, {strategy.num_replicas_in_sync} device(s)")
-    with workers.losses_named(strategy):
+    holding = run_folder.held(run_dir) if chief else contextlib.nullcontext()
+    with holding, workers.losses_named(strategy):
         workers.check_alike(strategy, "flags or precision", flagfile + str(configs))
         return stages.train_stages(configs, open_prepared, run_dir, plan, strategy, hooks, init_from)
 

@@ -33,7 +33,7 @@ def divide(prepared, report, plan):
 
     Args:
         prepared: `PreparedDataset`.
-        report: of `audit.audit_prepared`; its copies and near duplicates stay on one side.
+        report: as from `audit.audit_prepared`; its copies and near duplicates stay on one side.
         plan: `SplitPlan`.
 
     Returns:

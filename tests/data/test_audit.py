@@ -147,3 +147,14 @@ def test_real_photographs_raise_no_false_alarm(shared_dir):
     }
     idrid = load_dataset(shared_dir / "idrid").records[:20]
     assert [inspect_file(record.path).no_retina for record in idrid] == [""] * 20
+
+
+def test_only_the_folder_that_all_names_begin_with_is_left_out():
+    def report(names):
+        records = tuple(Record(name, name, 1, name) for name in names)
+        return format_audit(audit_dataset(FundusDataset("folders", "root", records)))
+
+    in_classes = report(["1/IDRiD_079.jpg", "2/IDRiD_080.jpg"])
+    assert "  1/IDRiD_079.jpg: can't be read" in in_classes and "Names below" not in in_classes
+    in_one = report(["a/b/1/b/079.jpg", "a/b/2/080.jpg"])
+    assert "  1/b/079.jpg: can't be read" in in_one and "Names below are those in a/b/" in in_one

@@ -149,3 +149,13 @@ def test_a_report_does_not_replace_the_runs_own(tmp_path):
     with pytest.raises(InputError, match="holds a run"):
         run_folder.check_report_dir(tmp_path / "run" / "fold_0")
     run_folder.check_report_dir(tmp_path / "report")
+
+
+def test_a_second_training_says_that_the_first_is_running(tmp_path):
+    run_folder.claim_run_dir(tmp_path / "run", "--seed=1\n")
+    with run_folder.held(tmp_path / "run"):
+        with pytest.raises(InputError, match="run: another training is running in it"):
+            with run_folder.held(tmp_path / "run"):
+                pass
+    with run_folder.held(tmp_path / "run"):
+        pass

@@ -26,7 +26,7 @@ class Camera:
 
     Attributes:
         aspect: width over height.
-        radius: of the field of view over the height; above 0.5 the circle is cut off.
+        radius: radius of the field of view over the height; above 0.5 the circle is cut off.
         centre: (x, y) of the field of view's centre off the middle, over the height.
         notch: angle of the tab that marks the frame's upper edge, or None.
         tone: exponents of (red, green, blue).

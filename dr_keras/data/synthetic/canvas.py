@@ -17,10 +17,10 @@ class Canvas:
     """A photograph's frame: how the eye's coordinates map to its pixels.
 
     Attributes:
-        height: of the photograph, in pixels.
+        height: height of the photograph, in pixels.
         aspect: its width over its height.
         centre: (x, y) of the field of view, in pixels.
-        radius: of the field of view, in pixels.
+        radius: radius of the field of view, in pixels.
     """
 
     height: int

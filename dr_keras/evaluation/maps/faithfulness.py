@@ -47,7 +47,7 @@ def deletion_insertion(score, image, heat, blur=BLUR, seed=0):
         image: uint8 (size, size, 3), a prepared photograph.
         heat: float (size, size), signed: what is positive raises the score. See `geometry.place_on_square`.
         blur: standard deviation of the blurred copy, as a share of the side.
-        seed: of the order among equal values.
+        seed: seed of the order among equal values.
 
     Returns:
         dict of `deletion` and `insertion`, float64 (11,): the score where that fraction of the field of
@@ -73,7 +73,7 @@ def road(score, image, heat, noise=NOISE, seed=0):
     Args:
         score, image, heat: as for `deletion_insertion`.
         noise: standard deviation of what is added to imputed pixels, in grey levels.
-        seed: of the noise, and of the order among equal values.
+        seed: seed of the noise, and of the order among equal values.
 
     Returns:
         dict of `morf` and `lerf`, float64 (11,): the score where that fraction is imputed, less that of
@@ -113,7 +113,7 @@ def summarise_faithfulness(rows, random_rows=None, patients=None, seed=0):
         rows: list of dicts of curves, one per photograph: `deletion_insertion(...) | road(...)`.
         random_rows: the same of `random_order` maps, photograph by photograph; or None.
         patients: array of identifiers that the bootstrap redraws; None: photographs.
-        seed: of the bootstrap.
+        seed: seed of the bootstrap.
 
     Returns:
         dict of each of `MEASURES` to `{"value", "low", "high"}`; `n`, the number of photographs; `curves`:

@@ -21,9 +21,9 @@ def evaluate_faithfulness(models, unseen, methods=("ram",), count=20, seed=0, pr
     Args:
         models: list of `Grader`.
         unseen: list of `map_evaluation.UnseenNetworks`.
-        methods: of `explainer.METHODS`.
+        methods: some of `explainer.METHODS`.
         count: photographs, evenly over the list.
-        seed: of the random orders, ROAD's noise and the bootstrap.
+        seed: seed of the random orders, ROAD's noise and the bootstrap.
         progress: wraps the photographs as `tqdm.tqdm` does, called with `total`.
 
     Returns:

@@ -34,7 +34,7 @@ class NoisyLinearImputer:
     Args:
         image: uint8 (size, size, 3), a prepared photograph.
         noise: standard deviation of the noise, in grey levels.
-        seed: of the noise, which is the same whatever is removed.
+        seed: seed of the noise, which is the same whatever is removed.
 
     Attributes:
         seen: bool (side, side), the retina at the size that is computed at, at most `SIDE`.

@@ -73,7 +73,7 @@ def summarise(rows, patients=None, seed=0):
         rows: list of dicts of `score_map`, one per photograph that has the lesion.
         patients: array of identifiers that the bootstrap redraws (copies and repeated exposures of an eye
             together); None: photographs.
-        seed: of the bootstrap.
+        seed: seed of the bootstrap.
 
     Returns:
         dict of measure to `{"value", "low", "high"}`, and `n`, the number of photographs.

@@ -84,11 +84,11 @@ def evaluate_maps(models, unseen, methods=("ram",), max_side=1024, batch_size=8,
     Args:
         models: list of `Grader`.
         unseen: list of `UnseenNetworks`.
-        methods: of `explainer.METHODS`.
+        methods: some of `explainer.METHODS`.
         max_side: longer side of the frame in which maps and masks are compared, in pixels; IDRiD's masks
             are compared at their own size of 1024 here.
         batch_size: photographs in a batch.
-        seed: of the random map and the bootstrap.
+        seed: seed of the random map and the bootstrap.
         progress: wraps the photographs as `tqdm.tqdm` does, called with `total`.
 
     Returns:

@@ -23,7 +23,7 @@ def compare_methods(rows, seed=0):
     Args:
         rows: dict of method to dict of lesion to list of dicts of `localisation.score_map`, photographs in
             the same order for all methods.
-        seed: of the bootstrap.
+        seed: seed of the bootstrap.
 
     Returns:
         dict of method to dict of lesion to the result of `localisation.summarise`; of methods that aren't

@@ -134,7 +134,7 @@ def write_page(output_dir, results, done):
 
     Args:
         output_dir: folder with the figures.
-        results: of `alexnet_paper.reproduce`.
+        results: as from `reproduction.reproduce`.
         done: `ModelEvaluation` of the regressor.
     """
     output_dir = Path(output_dir)

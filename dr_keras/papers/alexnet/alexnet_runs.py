@@ -100,7 +100,7 @@ def compare(output_dir, open_prepared, seed=0, progress=None):
     Args:
         output_dir: folder with the runs; `report` is written there.
         open_prepared: as for `model_evaluation.evaluate_model`.
-        seed: of the bootstrap.
+        seed: seed of the bootstrap.
         progress: wraps the grading as `tqdm.tqdm` does, called with `total`.
 
     Returns:

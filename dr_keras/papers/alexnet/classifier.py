@@ -71,7 +71,7 @@ def one_against_all(scored, probabilities, seed=0):
     Args:
         scored: `EvaluationSet` of the regressor.
         probabilities: (n, 5) of the classifier, of the same photographs.
-        seed: of the bootstrap over patients.
+        seed: seed of the bootstrap over patients.
 
     Returns:
         List with a dict for each grade: `grade`, `n`, `regressor`, `classifier` and `difference`, each

@@ -37,7 +37,7 @@ class DistillationConfig:
     Attributes:
         epochs, batch_size: an epoch shows every photograph once, each batch in one of eight orientations.
         learning_rate: of Adam at the start; half a cosine takes it to zero.
-        seed: of the initial weights and the order.
+        seed: seed of the initial weights and the order.
         precision: Keras dtype policy.
     """
 

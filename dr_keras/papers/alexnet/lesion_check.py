@@ -40,7 +40,7 @@ def check_lesions(
         unseen: list of `map_evaluation.UnseenNetworks` of that model: who never saw each photograph.
         threshold, window, layer: of the patches, as for `patches.select`; overlapping ones are kept.
         batch_size: photographs in a batch.
-        seed, num_resamples: of the bootstrap, which redraws photographs.
+        seed, num_resamples: seed and number of resamples of the bootstrap, which redraws photographs.
         progress: wraps the photographs as `tqdm.tqdm` does, called with `total`.
 
     Returns:

@@ -19,7 +19,7 @@ def write_clusters(output_dir, table, grader, layer="pool5", k=20, seed=0):
         grader: whose features are clustered.
         layer: that they are from.
         k: of k-means, at most one for each patch.
-        seed: of k-means, t-SNE and the permutations.
+        seed: seed of k-means, t-SNE and the permutations.
 
     Returns:
         dict, as written to `clusters.json`: of `stages_over_clusters`, with `k` and `silhouettes`.

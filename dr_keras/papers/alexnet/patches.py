@@ -168,7 +168,7 @@ def write_patches(output_dir, patches, places, records, labels, scores, image_si
     Args:
         output_dir: folder.
         patches: list of `Patch`, by photograph.
-        places: of `boxes`.
+        places: as from `boxes`.
         records, labels, scores: `Record`, true grade and score of each photograph that was searched.
         image_size: of the graders.
 

@@ -38,7 +38,7 @@ def reproduce(output_dir, data_dir, open_prepared, seed=0, threshold=0.2, cluste
         output_dir: folder; `index.html`, `results.json`, the figures, and `report`, `patches`, `clusters`.
         data_dir: folder of the photographs, for lesion masks; None for synthetic ones.
         open_prepared: as for `model_evaluation.evaluate_model`.
-        seed: of everything drawn at random.
+        seed: seed of everything drawn at random.
         threshold: of the drop that makes a patch abnormal, in the unit interval (P1: 0.2).
         clusters: k of k-means.
         progress: called with a description, returns what wraps an iteration, as `cli_flags.progress`.

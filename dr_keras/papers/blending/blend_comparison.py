@@ -67,9 +67,9 @@ def compare_blends(pooled, rows, thresholds, seed=0):
 
     Args:
         pooled: `PooledFeatures`.
-        rows: of `score_blends`.
+        rows: as from `score_blends`.
         thresholds: four increasing cuts.
-        seed: of the bootstrap, which redraws patients.
+        seed: seed of the bootstrap, which redraws patients.
 
     Returns:
         dict of "name, eyes" to a dict: `quadratic_weighted_kappa`, `accuracy` and `referable_auc` with their

@@ -31,7 +31,7 @@ def halton_draws(count, seed=0):
 
     Args:
         count: number of augmentations.
-        seed: of the scrambling.
+        seed: seed of the scrambling.
 
     Returns:
         uniform float32 (count, 6) and normal float32 (count, 3), as `FundusAugmentation` takes them.
@@ -58,7 +58,7 @@ class PooledExtraction:
         augmentations: how many, two or more.
         all_weights: take those of the least loss and the last ones too, where the run has them (P2).
         batch_size: photographs in a batch, under one augmentation at a time.
-        seed: of the augmentations.
+        seed: seed of the augmentations.
         progress: wraps the iteration over batches as `tqdm.tqdm` does, called with `total`; or None.
         should_stop: called after every step; True keeps what is done and raises `protocol.Interrupted`.
 

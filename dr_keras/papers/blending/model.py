@@ -17,8 +17,8 @@ def blend_network(mean, sd, seed=0, name="blend"):
 
     Args:
         mean, sd: arrays (features,) of the training set; a feature whose sd is 0 is only shifted.
-        seed: of the initial weights.
-        name: of the model.
+        seed: seed of the initial weights.
+        name: name of the model.
 
     Returns:
         A functional `keras.Model` of float32 (batch, features) to scores (batch, 1), in grade units. Its

@@ -28,7 +28,7 @@ class BlendConfig:
         learning_rate: of Adam, at the start; x0.1 at each of `learning_rate_drops`.
         balanced: probability that a batch is drawn with classes equally likely.
         redrawn: probability that it is drawn uniformly with replacement; otherwise it is the epoch's next.
-        seed: of initial weights and batches.
+        seed: seed of initial weights and batches.
     """
 
     blends: int = 6
@@ -67,7 +67,7 @@ def fit_network(inputs, grades, config, seed):
         inputs: float32 (n, features) of `blend_inputs`.
         grades: int array (n,).
         config: `BlendConfig`.
-        seed: of this network.
+        seed: seed of this network.
 
     Returns:
         `models.blend.blend_network`, trained.

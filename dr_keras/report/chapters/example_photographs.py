@@ -21,7 +21,7 @@ def worst_errors(cases, images, labels, scores, grades, method):
     Args:
         cases: `Case` of each photograph shown, the worst first.
         images, labels, scores, grades: of all photographs: names, true grades, scores, predicted grades.
-        method: of the maps, "ram" or "gradcam".
+        method: kind of the maps, "ram" or "gradcam".
     """
     cards = []
     for case in cases:

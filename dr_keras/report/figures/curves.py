@@ -44,7 +44,7 @@ def both_grade_rocs_figure(labels, scores, probabilities, rows):
         labels: int array (n,) of true grades.
         scores: array (n,) of the regressor, in grade units.
         probabilities: (n, 5) of the classifier.
-        rows: of `classifier.one_against_all`.
+        rows: as from `classifier.one_against_all`.
     """
     figure, axes = style.new_figure(6.2, 10.0, ncols=2)
     ranks = {"regressor": [nearness(scores, g) for g in range(len(rows))], "classifier": probabilities.T}
@@ -71,7 +71,7 @@ def referable_roc_figure(labels, scores, referable):
 
     Args:
         labels, scores: as for `grade_roc_figure`.
-        referable: of `statistics.describe`.
+        referable: as from `statistics.describe`.
     """
     labels, scores = style.scored(labels, scores)
     figure, axes = style.new_figure(5.2)
@@ -108,7 +108,7 @@ def reliability_figure(calibration):
     """Draws the share of referable eyes against the probability that the model gave them.
 
     Args:
-        calibration: of `statistics.describe`.
+        calibration: as from `statistics.describe`.
     """
     figure, (axes, counts) = style.new_figure(5.4, nrows=2, sharex=True, height_ratios=(4, 1))
     filled = [each for each in calibration["bins"] if each["n"]]
@@ -140,7 +140,7 @@ def referral_figure(referral, n):
     """Draws kappa against the share of photographs that the model grades by itself.
 
     Args:
-        referral: of `statistics.describe`.
+        referral: as from `statistics.describe`.
         n: number of photographs.
     """
     figure, axes = style.new_figure(3.8)

@@ -120,7 +120,7 @@ def threshold_figure(names, kappas, n):
     """Draws the kappa that each way of choosing thresholds gives, with its interval.
 
     Args:
-        names: of the ways.
+        names: names of the ways.
         kappas: for each `{"value", "low", "high"}`.
         n: number of photographs.
     """

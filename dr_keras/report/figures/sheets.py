@@ -11,7 +11,7 @@ def sheet_figure(cells, columns, width=style.WIDTH):
     Args:
         cells: list of (picture, caption): uint8 (height, width, 3), RGB.
         columns: pictures in a row.
-        width: of the figure, in inches.
+        width: width of the figure, in inches.
     """
     rows = max(1, math.ceil(len(cells) / columns))
     aspect = max((len(picture) / picture.shape[1] for picture, _ in cells), default=1)

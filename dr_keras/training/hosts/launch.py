@@ -28,7 +28,7 @@ def run_workers(command, number):
 
     Args:
         command: list of str.
-        number: of processes.
+        number: number of processes.
 
     Returns:
         0, or the exit status of the first that failed; 128 and more for one that a signal ended.
