@@ -1,6 +1,7 @@
 """Flags that several scripts share, and how a script starts and ends; no other module uses absl."""
 
 import errno
+import functools
 import os
 import sys
 
@@ -363,6 +364,7 @@ def open_prepared(image_size, steps=None):
         flags.FLAGS.cache_dir,
         progress(f"preparing at {image_size} px"),
         steps,
+        functools.partial(print, file=sys.stderr),
     )
 
 

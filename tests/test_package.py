@@ -65,6 +65,25 @@ def test_every_module_has_its_place_in_the_order():
     assert {place(path) for path in MODULES} <= {*PACKAGES, *LEAVES, *others}
 
 
+def module_of(path):
+    """Dotted name of a module's file."""
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+def test_no_modules_import_each_other_in_a_circle():
+    known = {module_of(path): path for path in MODULES if path.name != "__init__.py"}
+    uses = {name: imports(path) & set(known) - {name} for name, path in known.items()}
+    while free := [name for name, used in uses.items() if not used & set(uses)]:
+        for name in free:
+            del uses[name]
+    assert sorted(uses) == []  # what is left imports one another
+
+
+def test_no_two_modules_have_one_name():
+    names = [path.stem for path in MODULES if path.name != "__init__.py"]
+    assert sorted({name for name in names if names.count(name) > 1}) == []
+
+
 def test_leaves_import_no_package():
     for leaf in LEAVES:
         assert own_parts(ROOT / "dr_keras" / f"{leaf}.py") <= set(LEAVES), leaf

@@ -57,7 +57,7 @@ def check_data(data_dir, layout="auto", synthetic_images=2000, image_sizes=()):
 
 
 def open_prepared(
-    data_dir, layout, image_size, synthetic_images=2000, cache_dir=None, progress=None, steps=()
+    data_dir, layout, image_size, synthetic_images=2000, cache_dir=None, progress=None, steps=(), say=None
 ):
     """Opens a dataset at an image size, preparing it into the cache on first use.
 
@@ -70,6 +70,7 @@ def open_prepared(
         image_size: side of the stored images in pixels.
         cache_dir: default `default_cache_dir()`.
         progress, steps: see `preparation.prepare_dataset`.
+        say: called with a line on where the images are kept, when they are new; or None.
 
     Returns:
         `PreparedDataset`.
@@ -88,17 +89,21 @@ def open_prepared(
             )
         return prepared
     dataset = find_dataset(data_dir, layout, synthetic_images)
-    return prepare_into_cache(dataset, image_size, cache_dir, progress, steps)
+    return prepare_into_cache(dataset, image_size, cache_dir, progress, steps, say)
 
 
-def prepare_into_cache(dataset, image_size, cache_dir=None, progress=None, steps=()):
+def prepare_into_cache(dataset, image_size, cache_dir=None, progress=None, steps=(), say=None):
     """Opens a `FundusDataset` at an image size, prepared on first use; arguments as for `open_prepared`."""
     sources = preparation.source_stamps(preparation.sized(dataset.records))
     root = os.path.abspath(dataset.root) if dataset.root else ""
     stamps = json.dumps([preparation.FORMAT, root, *steps, *sources])
     name = f"{dataset.name}-{image_size}-{hashlib.sha256(stamps.encode()).hexdigest()[:12]}"
     folder = Path(cache_dir or default_cache_dir()) / name
+    is_new = preparation.read_manifest(folder) is None
     preparation.prepare_dataset(dataset, folder, image_size, progress=progress, steps=steps)
+    if is_new and say:
+        megabytes = sum(file.stat().st_size for file in folder.iterdir()) / 1e6
+        say(f"prepared images: {megabytes:.0f} MB in {folder}; the folder may be deleted at any time")
     return PreparedDataset(folder)
 
 

@@ -7,16 +7,13 @@
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import tensorflow as tf
 
 from dr_keras.data.shards import PreparedDataset
 from dr_keras.training.config import TrainingConfig
-
-if TYPE_CHECKING:
-    from dr_keras.training.frozen.backbone_features import FeatureCache
 
 
 class Interrupted(Exception):
@@ -74,7 +71,7 @@ class FitTask:
     strategy: tf.distribute.Strategy = dataclasses.field(default_factory=tf.distribute.get_strategy)
     init_from: Path | None = None
     hooks: Hooks = Hooks()
-    features: "FeatureCache | None" = None
+    features: Any = None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -61,8 +61,9 @@ def test_prepared_once(photographs, tmp_path):
     assert (
         first.grades.tolist() == [0, 1, 2, 4] and first.image_size == 48 and len(list(cache.iterdir())) == 1
     )
-    before = stamps(cache)
-    second = open_prepared(str(photographs), "auto", 48, cache_dir=cache)
+    before, said = stamps(cache), []
+    second = open_prepared(str(photographs), "auto", 48, cache_dir=cache, say=said.append)
+    assert said == []
     assert stamps(cache) == before and second.folder == first.folder
     np.testing.assert_array_equal(second.read(range(4)), first.read(range(4)))
 
@@ -134,3 +135,10 @@ def test_progress_counts_photographs(photographs, tmp_path):
 
     open_prepared(str(photographs), "auto", 32, cache_dir=tmp_path / "cache", progress=progress)
     assert seen == [4]
+
+
+def test_where_new_images_are_kept_is_said_once(photographs, tmp_path):
+    said = []
+    for _ in range(2):
+        prepared = open_prepared(str(photographs), "auto", 32, cache_dir=tmp_path / "cache", say=said.append)
+    assert said == [f"prepared images: 0 MB in {prepared.folder}; the folder may be deleted at any time"]
