@@ -23,6 +23,7 @@ from dr_keras.training.protocol import FitTask, Hooks
 from dr_keras.training.scoring import DatasetScorer
 
 HELD_OUT = "held_out"
+_FEW = 30  # validation photographs; with fewer, the best of two models is a matter of chance
 
 
 FITS = {"network": Fit, "head": HeadFit, "ridge": RidgeFit}  # each a `protocol.FitProtocol`
@@ -54,6 +55,10 @@ def divide(prepared, report, plan):
         for needed in ("train", "validation") if plan.validation_fraction else ("train",):
             if needed not in assigned:
                 raise InputError(f"{prepared.root}: no graded photograph for the {needed} split")
+        few = assigned.count("validation")
+        if plan.validation_fraction and few < _FEW:
+            remark = "photographs validate, too few to tell models apart: --folds=5 grades all"
+            notes = [*notes, f"only {few} {remark}"]
         return [assigned], notes
     usable = np.flatnonzero(graded & np.array([record.split != "test" for record in prepared.records]))
     records = [prepared.records[index] for index in usable]
