@@ -31,14 +31,19 @@ class _AfterKeras:
     def find_spec(cls, name, path=None, target=None):
         if name != "keras":
             return None
-        sys.meta_path.remove(cls)
-        spec = importlib.util.find_spec(name)
+        sys.meta_path.remove(cls)  # so that the next line asks the other finders
+        try:
+            spec = importlib.util.find_spec(name)
+        finally:
+            sys.meta_path.insert(0, cls)  # a search need not end in an import
         if spec is None:
             return None
         execute = spec.loader.exec_module
 
         def execute_and_register(module):
             execute(module)
+            if cls in sys.meta_path:
+                sys.meta_path.remove(cls)
             _register()
 
         spec.loader.exec_module = execute_and_register

@@ -261,3 +261,18 @@ def test_recipes_name_their_command_and_parse():
 def test_recipes_of_the_paper_are_there():
     names = {path.stem for path in RECIPES}
     assert {"demo", "net5", "net4", "net5_128", "net5_256", "net4_128", "net4_256"} <= names
+
+
+REGISTERED = """
+import importlib.util
+import dr_keras
+importlib.util.find_spec("keras")  # as the scripts do, to say in one line what isn't installed
+import keras
+print([keras.saving.get_registered_object(f"dr_keras>{name}") is not None for name in (
+    "Standardize", "Rules", "GroupedConv2D", "LocalResponseNormalization", "QuadraticWeightedKappa")])
+"""
+
+
+def test_keras_knows_this_packages_classes_after_a_search_for_it_too():
+    run = subprocess.run([sys.executable, "-c", REGISTERED], cwd=ROOT, capture_output=True, text=True)
+    assert run.stdout.strip() == str([True] * 5), run.stderr

@@ -50,7 +50,7 @@ class Variant:
 
 
 _CAFFE_MEAN = (122.67892, 116.66877, 104.00699)  # of ImageNet, as Caffe's models subtract it
-_TORCH_MEAN, _TORCH_SD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
+_TORCH_MEAN, _TORCH_DEVIATION = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
 _CAFFE = (
     Conv(96, 11, stride=4),
     Conv(256, 5, padding=2, groups=2),
@@ -68,10 +68,10 @@ _TORCHVISION = (
 VARIANTS = {
     "caffe": Variant(227, _CAFFE_MEAN, (1.0, 1.0, 1.0), _CAFFE, "before"),
     "caffenet": Variant(227, _CAFFE_MEAN, (1.0, 1.0, 1.0), _CAFFE, "after"),
-    "torchvision": Variant(224, _TORCH_MEAN, _TORCH_SD, _TORCHVISION),
+    "torchvision": Variant(224, _TORCH_MEAN, _TORCH_DEVIATION, _TORCHVISION),
 }
 _POOLED = (1, 2, 5)  # convolutions that a pool follows
-_PIXEL_SD = 60.0  # of photographs: where pixels aren't divided by their SD, the first kernels are
+_PIXEL_DEVIATION = 60.0  # standard deviation of pixels; where they are not divided by it, the first kernels
 
 
 def alexnet(image_size=256, head="regression", variant="caffe", hidden=256, seed=0, name="alexnet"):
@@ -149,7 +149,7 @@ def alexnet_trunk(variant="caffe", seed=0, name="alexnet_trunk", normalize_batch
     for number, row in enumerate(form.convolutions, start=1):
         if row.padding:
             x = layers.ZeroPadding2D(row.padding, name=f"pad{number}")(x)
-        gain = 1 / _PIXEL_SD if number == 1 and form.sd[0] == 1 else 1
+        gain = 1 / _PIXEL_DEVIATION if number == 1 and form.sd[0] == 1 else 1
         build = GroupedConv2D if row.groups > 1 else layers.Conv2D
         options = {"kernel_initializer": _he(seed, number, gain), "name": f"conv{number}_kernel"}
         x = build(row.filters, row.kernel, row.stride, groups=row.groups, **options)(x)
