@@ -121,9 +121,14 @@ def define_output_dir(what):
     )
 
 
-def define_output(what, required=True):
-    """--output, to write."""
+def define_output(what, suffix, required=True):
+    """--output, to write; a name with another suffix may be that of a photograph, which must not be lost."""
     flags.DEFINE_string("output", None, f"File to write: {what}.", required=required)
+    flags.register_validator(
+        "output",
+        lambda path: path is None or os.path.isdir(path) or path.lower().endswith(suffix),
+        message=f"expected the name of a file that ends in {suffix}",
+    )
 
 
 def define_token_file(whose):

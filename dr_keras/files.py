@@ -2,6 +2,7 @@
 
 import contextlib
 import csv
+import errno
 import fcntl
 import functools
 import hashlib
@@ -33,6 +34,8 @@ def atomic_path(path, mode=0o666):
         mode: its permissions, less the umask.
     """
     path = Path(path)
+    if path.is_dir():  # said before the work is done that the file is to hold
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     path.parent.mkdir(parents=True, exist_ok=True)
     _clear_once(path.parent)
     owner = f"{_host()}.{os.getpid()}.{secrets.token_hex(4)}"

@@ -9,7 +9,7 @@ from absl import flags
 from dr_keras import cli_flags
 
 cli_flags.define_data_flags()
-cli_flags.define_output("the report as JSON", required=False)
+cli_flags.define_output("the report as JSON", ".json", required=False)
 cli_flags.define_workers()
 
 FLAGS = flags.FLAGS

@@ -20,7 +20,7 @@ flags.DEFINE_string(
     None,
     "Name of the model on the server. Default: the only one of a serve.py; others, and gRPC, need it.",
 )
-cli_flags.define_output("the grades as CSV")
+cli_flags.define_output("the grades as CSV", ".csv")
 cli_flags.define_token_file("that the server asks for")
 flags.DEFINE_string(
     "tls_root", None, "gRPC only: file of the root certificate that the server's was signed with; encrypts."

@@ -19,7 +19,7 @@ from absl import flags
 from dr_keras import cli_flags
 
 cli_flags.define_model_flag()
-cli_flags.define_output("the grades as CSV. Default: a line for each is printed", required=False)
+cli_flags.define_output("the grades as CSV. Default: a line for each is printed", ".csv", required=False)
 cli_flags.define_thresholds(default=None)
 cli_flags.define_batch_size()
 

@@ -140,3 +140,8 @@ def test_a_second_writer_waits_for_the_first(tmp_path):
         assert not entered.wait(0.2)
     assert entered.wait(10)
     thread.join()
+
+
+def test_a_folder_is_refused_before_the_work_that_the_file_was_to_hold(tmp_path):
+    with pytest.raises(IsADirectoryError, match="Is a directory"), files.atomic_path(tmp_path):
+        pytest.fail("the block ran")

@@ -161,7 +161,8 @@ def _read_header(data, name):
     except Image.DecompressionBombError:
         raise InputError(f"{name}: too large, expected at most {MAX_PIXELS // 10**6} megapixels") from None
     except Exception as error:  # Pillow's format plugins raise many kinds for damaged headers
-        raise InputError(f"{name}: not an image, or its header is damaged (expected JPEG or PNG)") from error
+        expected = "expected JPEG, PNG, TIFF, WebP or BMP"
+        raise InputError(f"{name}: not an image, or its header is damaged ({expected})") from error
 
 
 def _orientation_of(data):

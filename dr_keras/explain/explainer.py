@@ -41,13 +41,13 @@ class Explanation:
         thresholds: four cuts from score to grade.
     """
 
-    image: np.ndarray
+    image: np.ndarray = dataclasses.field(repr=False)
     field_of_view: FieldOfView
-    heat: np.ndarray
+    heat: np.ndarray = dataclasses.field(repr=False)
     score: float
     scores: tuple[float, ...]
-    maps: tuple[np.ndarray, ...]
-    grids: tuple[Grid, ...]
+    maps: tuple[np.ndarray, ...] = dataclasses.field(repr=False)
+    grids: tuple[Grid, ...] = dataclasses.field(repr=False)
     energy_outside: float
     method: str = "ram"
     thresholds: tuple = DEFAULT_THRESHOLDS

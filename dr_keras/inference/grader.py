@@ -95,7 +95,13 @@ class Grader:
         return list(self.grade_each(photographs, batch_size))
 
     def grade_each(self, photographs, batch_size=32):
-        """Grades photographs one batch after another; yields `Graded` in order. Arguments as for `grade`."""
+        """Grades a list or tuple of photographs batch by batch; yields `Graded` in order.
+
+        Arguments and errors as for `grade`; an empty list yields nothing.
+        """
+        if not isinstance(photographs, (list, tuple)):
+            received = type(photographs).__name__
+            raise ValueError(f"`photographs` must be a list or tuple of photographs. Received: {received}")
         for batch in batches_ahead(self._prepare, photographs, batch_size):
             images = [prepared.pixels for _, (_, prepared, _) in batch if prepared is not None]
             scores = iter(self.score_prepared(np.stack(images)) if images else ())

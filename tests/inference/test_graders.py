@@ -111,6 +111,12 @@ def test_an_empty_list_is_refused():
         Grader.of_networks([mean_grader(0.02)]).grade([])
 
 
+@pytest.mark.parametrize("photographs", ["eye.jpg", None])
+def test_grade_each_takes_a_list(photographs):
+    with pytest.raises(ValueError, match="must be a list or tuple of photographs"):
+        next(Grader.of_networks([mean_grader(0.02)]).grade_each(photographs))
+
+
 def test_files_are_scored_by_all_folds(tmp_path, folds):
     Image.fromarray(np.full((40, 40, 3), 100, np.uint8)).save(tmp_path / "a.png")
     grader = load_grader(folds)

@@ -181,6 +181,10 @@ BAD_FLAGS = {
         "audit_data --synthetic_images=10 --output={0}/notes.txt/a.json",
         "{0}/notes.txt",
     ),
+    "output is a photograph": (
+        "predict --output={0}/eye.JPG {0}/eye.JPG",
+        "--output={0}/eye.JPG: expected the name of a file that ends in .csv",
+    ),
     "output is a folder": ("audit_data --synthetic_images=10 --output={0}", "{0}: Is a directory"),
 }
 
