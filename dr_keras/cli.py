@@ -30,7 +30,8 @@ def main():
     name = ALIASES.get(verb, verb.replace("-", "_"))
     if name not in scripts:
         known = ", ".join(sorted([*ALIASES, *scripts]))
-        sys.exit(f"error: {verb}: no such verb; expected one of {known}")
+        print(f"error: {verb!r}: no such verb; expected one of {known}", file=sys.stderr)
+        sys.exit(2)
     path = scripts[name]
     sys.argv = [str(path), *arguments]
     sys.path.insert(0, str(path.parent))  # as Python does for a script

@@ -334,8 +334,8 @@ def say_graded(counts):
     """
     output = flags.FLAGS.output
     if not counts.graded + counts.not_gradable:
-        where = f"{output}: " if output else ""
-        raise InputError(f"{where}none of {counts.unreadable} files could be read; each has its reason there")
+        where, why = (f"{output}: ", "its rows say why") if output else ("", "each line above says why")
+        raise InputError(f"{where}none of {counts.unreadable} files could be read; {why}")
     print(f"{output}: {counts}" if output else counts)
 
 

@@ -1,4 +1,4 @@
-"""Grades photographs without number, on this machine or on a cluster, into numbered shards of a table.
+"""Grades any number of photographs, on this machine or on a cluster, into numbered shards of a table.
 
   python scripts/screen.py --input=FOLDER --output=GRADES
   python scripts/screen.py --input='eyes/*/*.jpg' --output=GRADES --table=parquet --workers=8

@@ -25,6 +25,9 @@ def format_of(path):
 def check_model(path):
     """Raises `InputError` unless a path holds a model; nothing of it is loaded."""
     kind = format_of(path)
+    if kind == KERAS and not Path(path).exists():
+        expected = "expected a run folder, a .keras, .tflite or .onnx file, or the folder of a SavedModel"
+        raise InputError(f"{path}: no such model; {expected}")
     if kind == KERAS:
         run_folder.find_models(path)
     elif kind == SAVED_MODEL:

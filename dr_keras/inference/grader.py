@@ -1,6 +1,7 @@
 """The grader: one object that grades and explains photographs, whatever form its model is kept in."""
 
 import dataclasses
+import os
 
 import numpy as np
 
@@ -29,6 +30,8 @@ def load_grader(model=None, thresholds=None):
         InputError: if there is no model, or none that carries its grading rules.
     """
     path = shipped_path(*GRADER) if model is None else model
+    if not isinstance(path, (str, os.PathLike)):
+        raise InputError(f"`model` must be the path of a model, or None. Received: {type(path).__name__}")
     files = formats.model_files(path) if formats.format_of(path) == formats.KERAS else ()
     return Grader(open_runtime(path), name_of(path), thresholds, files)
 
@@ -60,7 +63,7 @@ class Grader:
         self.model_files = tuple(model_files)
         self.rules = runtime.rules
         if thresholds is not None:
-            self.rules = dataclasses.replace(runtime.rules, thresholds=tuple(thresholds))
+            self.rules = dataclasses.replace(runtime.rules, thresholds=thresholds)
         self.image_size = runtime.image_size
         self.networks = runtime.networks
         self.num_networks = runtime.num_networks
@@ -90,8 +93,7 @@ class Grader:
         """
         if not isinstance(photographs, (list, tuple)):
             return next(iter(self.grade_each([photographs], 1)))
-        if not photographs:
-            raise ValueError("`photographs` must hold at least one photograph. Received: an empty list")
+        _check_some(photographs)
         return list(self.grade_each(photographs, batch_size))
 
     def grade_each(self, photographs, batch_size=32):
@@ -124,9 +126,12 @@ class Grader:
 
         Raises:
             InputError: if a photograph can't be read, or the model has no such maps.
+            ValueError: as for `grade`.
         """
-        explain = explainer_of([self], method, **options)
         several = isinstance(photographs, (list, tuple))
+        if several:
+            _check_some(photographs)
+        explain = explainer_of([self], method, **options)
         explanations = []
         for name, explanation, reason in explain(photographs if several else [photographs]):
             if explanation is None:
@@ -163,6 +168,11 @@ class Grader:
         except InputError as error:
             return photograph.name, None, photograph.reason(error)
         return photograph.name, prepared, photograph.gradability(self.image_size, self.rules.quality)[1]
+
+
+def _check_some(photographs):
+    if not photographs:
+        raise ValueError("`photographs` must hold at least one photograph. Received: an empty list")
 
 
 def explainer_of(graders, method="ram", networks=None, **options):

@@ -99,6 +99,8 @@ def load_model(path):
     Raises:
         InputError: if the file is missing or holds something else.
     """
+    if not zipfile.is_zipfile(path):
+        raise InputError(f"{path}: not a model saved by this project (expected a .keras file, whole)")
     try:
         model = keras.saving.load_model(path, compile=False)
     except (ValueError, OSError, KeyError, TypeError, zipfile.BadZipFile) as error:

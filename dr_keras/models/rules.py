@@ -33,7 +33,7 @@ class GradingRules:
 
     def __post_init__(self):
         object.__setattr__(self, "normalization", check_steps(self.normalization))
-        object.__setattr__(self, "thresholds", tuple(float(cut) for cut in self.thresholds))
+        object.__setattr__(self, "thresholds", _numbers(self.thresholds))
         object.__setattr__(self, "grade_names", tuple(self.grade_names))
         try:
             score_to_grade(0.0, self.thresholds)
@@ -68,3 +68,12 @@ class GradingRules:
             return cls(**given)
         except (TypeError, KeyError, ValueError) as error:
             raise InputError(f"the model's grading rules can't be read ({error})") from None
+
+
+def _numbers(thresholds):
+    try:
+        return tuple(float(cut) for cut in thresholds)
+    except (TypeError, ValueError):
+        raise InputError(
+            f"`thresholds` must be four increasing numbers. Received: {thresholds!r}"
+        ) from None

@@ -109,6 +109,8 @@ def test_bgr_order_is_told(eye):
 def test_an_empty_list_is_refused():
     with pytest.raises(ValueError, match="at least one photograph"):
         Grader.of_networks([mean_grader(0.02)]).grade([])
+    with pytest.raises(ValueError, match="at least one photograph"):
+        Grader.of_networks([mean_grader(0.02)]).explain([])
 
 
 @pytest.mark.parametrize("photographs", ["eye.jpg", None])
@@ -139,6 +141,20 @@ def test_a_damaged_model(tmp_path, folds, damage):
     with pytest.raises(InputError, match="model.keras: not a model saved by this project") as caught:
         load_grader(path)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ((5,), "`model` must be the path of a model, or None. Received: int"),
+        (("nothing",), "nothing: no such model; expected a run folder, a .keras, .tflite or .onnx file"),
+        ((None, 5), "`thresholds` must be four increasing numbers. Received: 5"),
+        ((None, "a"), "`thresholds` must be four increasing numbers. Received: 'a'"),
+    ],
+)
+def test_what_no_grader_is_made_of(arguments, words):
+    with pytest.raises(InputError, match=words):
+        load_grader(*arguments)
 
 
 # What travels with a model

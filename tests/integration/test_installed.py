@@ -144,7 +144,7 @@ def test_the_console_command_grades(site, empty, found):
 
 def test_an_unknown_verb_names_the_known_ones(site, empty):
     done = run(site, empty, "-m", "dr_keras.cli", "gradee")
-    assert done.returncode == 1 and done.stderr.startswith("error: gradee: no such verb; expected one of ")
+    assert done.returncode == 2 and done.stderr.startswith("error: 'gradee': no such verb; expected one of ")
     assert len(done.stderr.splitlines()) == 1
 
 
