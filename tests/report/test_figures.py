@@ -59,7 +59,7 @@ def every_figure(labels, values):
     yield curves.precision_recall_figure(labels, values, REFERABLE)
     yield curves.reliability_figure({"bins": BINS, "ece": SURE})
     yield curves.referral_figure({"kept_fractions": [1.0, 0.5], "kappas": [0.6, None]}, len(labels))
-    yield sheet_figure([(np.zeros((9, 9, 3), np.uint8), "score 0.00\ntrue grade 0")] * 3, 2)
+    yield sheet_figure([(np.zeros((9, 9, 3), np.uint8), "score 0.00\n$5_and_$6.jpg")] * 3, 2)
 
 
 @pytest.mark.parametrize("case", ["graded", "one photograph", "no score"])

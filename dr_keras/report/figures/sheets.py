@@ -24,5 +24,5 @@ def sheet_figure(cells, columns, width=style.WIDTH):
         picture, caption = cell
         if picture is not None:
             place.imshow(picture)
-        place.set_title(caption, fontsize=9, pad=3)
+        place.set_title(caption, fontsize=9, pad=3, parse_math=False)  # a file name may have two "$"
     return figure
