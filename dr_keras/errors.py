@@ -2,7 +2,7 @@
 
 
 class InputError(ValueError):
-    """Something the user named (a file, a folder, a flag) isn't what was expected.
+    """Something that the user named (a file, a folder, a flag) isn't what was expected.
 
     The message is one line that names the thing and says what was expected. Scripts print it
     without a stack trace and exit with status 2.

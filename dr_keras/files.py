@@ -1,4 +1,4 @@
-"""Files that are either whole or absent."""
+"""Atomic writing of files: a reader finds a whole file or none."""
 
 import contextlib
 import csv
@@ -56,9 +56,9 @@ def atomic_path(path, mode=0o666):
 
 @contextlib.contextmanager
 def sole_writer(folder):
-    """Makes `folder` and holds it against other processes that ask for it too; waits for them.
+    """Makes `folder` and locks it; waits while another process holds the lock.
 
-    Temporary files in it that a killed process left are removed.
+    Temporary files that a killed process left in the folder are removed.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)

@@ -9,18 +9,18 @@ DEFAULT_THRESHOLDS = (0.5, 1.5, 2.5, 3.5)
 
 
 def score_to_grade(scores, thresholds=DEFAULT_THRESHOLDS):
-    """Cuts regression scores into grades.
+    """Turns regression scores into grades.
 
     Args:
         scores: array of any shape, in grade units (0 is no DR, 4 proliferative).
-        thresholds: four increasing cuts; a score equal to a cut belongs to the grade above it. Or an array
-            (..., 4) with cuts of its own for each score, where cuts that aren't known are NaN, all four.
+        thresholds: four increasing numbers; a score equal to a threshold belongs to the grade above it.
+            Or an array (..., 4) with four thresholds for each score; all four are NaN where unknown.
 
     Returns:
-        float64 array of the same shape with grades 0-4. NaN stays NaN, and unknown cuts give NaN.
+        float64 array of the same shape with grades 0-4. NaN scores and unknown thresholds give NaN.
 
     Raises:
-        ValueError: if `thresholds` aren't four increasing numbers, or as many for each score.
+        ValueError: if `thresholds` are neither four increasing numbers nor four for each score.
     """
     cuts = np.asarray(thresholds, dtype="float64")
     scores = np.asarray(scores, dtype="float64")

@@ -19,10 +19,11 @@ def confusion_matrix(y_true, y_pred, num_classes=NUM_GRADES):
 
     Returns:
         int64 array (num_classes, num_classes): rows are true grades, columns predicted ones.
-        Pairs with a NaN aren't in it.
+        Pairs with a NaN aren't counted.
 
     Raises:
-        ValueError: if an array isn't one-dimensional, holds anything but grades, or they differ in length.
+        ValueError: if an array isn't one-dimensional or holds anything but grades, or if the two differ
+            in length.
     """
     y_true = _as_grades("y_true", y_true, num_classes)
     y_pred = _as_grades("y_pred", y_pred, num_classes)
@@ -39,7 +40,7 @@ def confusion_matrix(y_true, y_pred, num_classes=NUM_GRADES):
 def quadratic_weighted_kappa(y_true, y_pred, num_classes=NUM_GRADES):
     """Cohen's kappa with squared grade differences as weights.
 
-    1 is perfect agreement, 0 what chance gives with the same share of each grade.
+    1 is perfect agreement; 0 is the agreement expected by chance with the same shares of grades.
 
     Args:
         y_true: array (n,) of true grades, whole numbers from 0 to `num_classes - 1`.
@@ -47,8 +48,8 @@ def quadratic_weighted_kappa(y_true, y_pred, num_classes=NUM_GRADES):
         num_classes: number of grades.
 
     Returns:
-        float, at most 1. NaN if either array holds a NaN (a failed prediction is no grade 0), and, with a
-        RuntimeWarning, if every grade is the same one: nothing can be expected by chance then.
+        float, at most 1. NaN if either array holds a NaN (a failed prediction doesn't count as grade 0).
+        Also NaN, with a RuntimeWarning, if every grade is the same, since kappa is undefined then.
 
     Raises:
         ValueError: on empty arrays, and where `confusion_matrix` raises.
@@ -80,9 +81,9 @@ class QuadraticWeightedKappa(keras.metrics.Metric):
     (padding). The result is also NaN where kappa isn't defined: no samples, or all of one grade.
 
     Args:
-        thresholds: four increasing cuts between the grades, in grade units.
+        thresholds: four increasing numbers, in grade units.
         name: name of the metric.
-        dtype: dtype of the result; counting is always in float32 (exact up to 16.7 million a cell).
+        dtype: dtype of the result; counts are always float32 (exact up to 16.7 million per cell).
 
     Raises:
         ValueError: if `thresholds` aren't four increasing numbers.
@@ -108,7 +109,7 @@ class QuadraticWeightedKappa(keras.metrics.Metric):
             sample_weight: weights, (batch,), (batch, 1) or a scalar; None counts each sample once.
 
         Raises:
-            ValueError: if grades or scores have another shape.
+            ValueError: if grades or scores have another shape, or differ in number.
         """
         labels, _ = _as_column("y_true", y_true)
         scores, is_grade = _as_column("y_pred", y_pred)
@@ -182,6 +183,6 @@ def _squared_differences(num_classes):
 
 
 def _float32_not_below(cuts):
-    """The least float32 at or above each cut, so that float32 scores fall as `score_to_grade` has them."""
+    """The smallest float32 at or above each threshold: float32 scores get the grades of `score_to_grade`."""
     rounded = np.asarray(cuts, dtype="float32")
     return np.where(rounded < np.asarray(cuts), np.nextafter(rounded, np.float32(np.inf)), rounded)

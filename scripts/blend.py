@@ -1,13 +1,13 @@
-"""Blends both eyes of a patient: small networks on the features of scripts/extract_features.py (P2).
+"""Blends both eyes of a patient with small networks on the features of scripts/extract_features.py (P2).
 
   python scripts/blend.py --flagfile=flags/blend.cfg --features=FEATURES
 
-Folds are those of the run. Prints, out of fold and with 95 % intervals over patients, the run's own score
-beside blends of one eye and of both and ridge regressions on the same features, and what each gains. Writes
-metrics.json, predictions.csv and confusion_matrix.png of the blend of both eyes, and its networks.
---features given several times, for runs with the same folds, deals the networks over all of them. Where no
-patient has both eyes it says so and uses the one. Research use only: no output may guide the care of a
-patient.
+The folds are those of the run. Prints kappa and AUC of the run's own scores, of blends and of ridge
+regressions, with one eye and with both, and their differences, all out of fold with 95 % intervals over
+patients. Writes metrics.json, predictions.csv and confusion_matrix.png of the blend of both eyes, and its
+networks. If --features is given several times, for runs with the same folds, the networks use the features in
+turn. If no patient has photographs of both eyes, it says so and uses one eye. Research use only: no output
+may guide the care of a patient.
 """
 
 import _installed  # noqa: F401  isort: skip
@@ -16,7 +16,7 @@ from absl import flags
 from dr_keras import cli_flags
 
 flags.DEFINE_multi_string(
-    "features", None, "Folder of extract_features.py; may be given again for other runs."
+    "features", None, "Output folder of extract_features.py; may be given again for other runs."
 )
 cli_flags.define_output_dir("metrics.json, predictions.csv, confusion_matrix.png and the networks")
 cli_flags.define_thresholds(default=None)

@@ -1,8 +1,8 @@
-"""Clusters abnormal patches by the model's own features, and shows them (P1 section 3.3, figure 10).
+"""Clusters abnormal patches by a model's features, and draws the clusters (P1 section 3.3, figure 10).
 
   python scripts/cluster_patches.py --model=RUN --patches=FOLDER --output_dir=clusters
 
-FOLDER is what segment_patches.py wrote. Writes clusters.png (figure 10), stages.png, silhouette.png,
+FOLDER is the output of segment_patches.py. Writes clusters.png (figure 10), stages.png, silhouette.png,
 clusters.csv, clusters.json, patches.html (point at a patch to see it; works offline) and a folder for
 TensorBoard's projector. Research use only.
 """

@@ -16,18 +16,18 @@ from dr_keras import cli_flags
 
 cli_flags.define_data_flags()
 cli_flags.define_cache_dir()
-cli_flags.define_output_dir("alexnet_trunk.weights.h5 and distillation.json, or a run folder of --folds")
+cli_flags.define_output_dir("alexnet_trunk.weights.h5 and distillation.json, or with --folds a run folder")
 cli_flags.define_batch_size()
 cli_flags.define_seed()
-cli_flags.define_folds("Trunks for a cross-validation by patient; 0: one trunk.")
-flags.DEFINE_float("validation_fraction", 0.1, "Share left to measure by, as in train.py.", 0.01, 0.5)
+cli_flags.define_folds("Backbones for a cross-validation by patient; 0: one backbone.")
+flags.DEFINE_float("validation_fraction", 0.1, "Share of patients for validation, as in train.py.", 0.01, 0.5)
 flags.DEFINE_integer("epochs", 20, "Passes over the photographs.", lower_bound=1)
 flags.DEFINE_integer(
-    "max_steps", None, "Stop after so many batches: to try it and see the speed.", lower_bound=1
+    "max_steps", None, "Stop after this number of batches, to try the script or its speed.", lower_bound=1
 )
 flags.DEFINE_float("learning_rate", 0.001, "Initial learning rate of Adam.", lower_bound=0.0)
 flags.DEFINE_enum(
-    "precision", "auto", ("auto", "float32", "mixed_bfloat16"), "auto: bfloat16 where the device has it."
+    "precision", "auto", ("auto", "float32", "mixed_bfloat16"), "auto: bfloat16 if the device supports it."
 )
 
 FLAGS = flags.FLAGS

@@ -1,11 +1,11 @@
-"""Scores the maps of models against experts' lesion masks, beside maps that know nothing.
+"""Evaluates attribution maps against experts' lesion masks, in comparison with maps that need no model.
 
   python scripts/evaluate_maps.py --model=RUN [--model=RUN ...] --data_dir=IDRID --output_dir=FOLDER
   python scripts/evaluate_maps.py --model=RUN --output_dir=FOLDER
 
-The masks are those of IDRiD's segmentation part. Most of its photographs are copies of graded ones: they are
-found by their pixels, and each is explained only by networks that never saw it. Without --data_dir the
-photographs and masks are synthetic, of other eyes than those that train.py draws.
+The masks are those of IDRiD's segmentation part. Most of its photographs are copies of graded ones; they are
+recognised by their pixels, and each is explained only by networks that weren't trained on it. Without
+--data_dir the photographs and masks are synthetic, of other eyes than those that train.py draws.
 """
 
 import _installed  # noqa: F401  isort: skip
@@ -14,23 +14,27 @@ from absl import flags
 from dr_keras import cli_flags
 
 cli_flags.define_models_flag()
-flags.DEFINE_string("data_dir", None, "IDRiD's folder, with its segmentation part. Default: synthetic.")
-flags.DEFINE_integer("synthetic_images", 100, "How many to draw without --data_dir.", lower_bound=5)
+flags.DEFINE_string(
+    "data_dir", None, "IDRiD's folder, with its segmentation part. Default: synthetic photographs."
+)
+flags.DEFINE_integer(
+    "synthetic_images", 100, "Without --data_dir: number of synthetic photographs.", lower_bound=5
+)
 cli_flags.define_output_dir("maps.json, maps.png, examples.png, faithfulness.json")
 flags.DEFINE_multi_enum(
-    "method", ["ram"], ("ram", "gradcam", "occlusion"), "Maps to score; may be given again."
+    "method", ["ram"], ("ram", "gradcam", "occlusion"), "Method of the maps; may be given again."
 )
 flags.DEFINE_integer(
     "faithfulness",
     20,
-    "Photographs of which parts are deleted, inserted and imputed; 0: none.",
+    "Photographs for the faithfulness tests, which delete, insert and impute parts of them; 0: none.",
     lower_bound=0,
 )
 cli_flags.define_batch_size(8)
 cli_flags.define_seed()
 FLAGS = flags.FLAGS
 _UNSEEN_EYES = 1  # train.py draws the eyes of seed 0
-_MASKED_SIDE, _DRAWN_SIDE = 1024, 512  # pixels, longer side of the frame in which masks are compared
+_MASKED_SIDE, _DRAWN_SIDE = 1024, 512  # longest side, in pixels, at which maps and masks are compared
 
 
 def main(argv):

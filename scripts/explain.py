@@ -1,12 +1,13 @@
-"""Shows what leads a model to its score: a signed map over each photograph, its raw values, contact sheets.
+"""Explains a model's scores: a signed attribution map over each photograph, raw values, contact sheets.
 
   python scripts/explain.py --model=RUN [--model=RUN ...] --output_dir=FOLDER IMAGE_OR_FOLDER ...
   python scripts/explain.py --model=RUN [--model=RUN ...] --output_dir=FOLDER --data_dir=FOLDER
 
-The maps of several models, a RAM network at 128 px and one at 256, say, are averaged. The second form takes
-graded photographs of a dataset, half rightly graded and half the most under-graded; those that a run knows
-are explained by the networks of its folds that never saw them. Every photograph has a row in maps.csv, a file
-that can't be read its reason. Research use only: no output may guide the care of a patient.
+The maps of several models are averaged, such as RAM networks for images of 128 and 256 pixels. The second
+form takes photographs with true grades from a dataset, half rightly graded and half the most under-graded;
+photographs of a run with folds are explained by the network that wasn't trained on them. Every photograph has
+a row in maps.csv; a file that can't be read has the reason there. Research use only: no output may guide the
+care of a patient.
 """
 
 import _installed  # noqa: F401  isort: skip
@@ -24,22 +25,22 @@ cli_flags.define_seed()
 cli_flags.define_batch_size(8)
 flags.DEFINE_enum(
     "method", "ram", ("ram", "gradcam", "occlusion"),
-    "ram: needs global average pooling before the score; gradcam: any network; occlusion: what is lost when "
-    "a window is hidden, slow.",
+    "ram: needs global average pooling before the score; gradcam: any network; occlusion: any network, by "
+    "how much the score falls when a window is hidden (slow).",
 )  # fmt: skip
 flags.DEFINE_string(
-    "layer", None, "gradcam: its layer, default the last activation. occlusion: default the input."
+    "layer", None, "Layer to explain. Default for gradcam: the last activation; for occlusion: the input."
 )
-flags.DEFINE_integer("window", None, "occlusion: side of what is hidden, in cells of --layer.", lower_bound=1)
-flags.DEFINE_integer("stride", None, "occlusion: steps between windows, in cells of --layer.", lower_bound=1)
+flags.DEFINE_integer("window", None, "occlusion: side of the window, in cells of --layer.", lower_bound=1)
+flags.DEFINE_integer("stride", None, "occlusion: step between windows, in cells of --layer.", lower_bound=1)
 flags.DEFINE_float(
     "scale",
     None,
-    "Grade units at which the colours end, both ways. Default: 12; occlusion: 1.",
+    "Absolute value in grade units at which the colour scale ends. Default: 12; for occlusion: 1.",
     lower_bound=0.01,
 )
-flags.DEFINE_integer("max_side", 1024, "Longer side of the pictures, in pixels, at most.", lower_bound=64)
-flags.DEFINE_integer("per_grade", 4, "Photographs of each true grade, with --data_dir.", lower_bound=1)
+flags.DEFINE_integer("max_side", 1024, "Longest side of the pictures, in pixels.", lower_bound=64)
+flags.DEFINE_integer("per_grade", 4, "With --data_dir: photographs of each true grade.", lower_bound=1)
 
 _OPTIONS = {"layer": ("gradcam", "occlusion"), "window": ("occlusion",), "stride": ("occlusion",)}
 
@@ -103,7 +104,7 @@ def main(argv):
     table = f"{FLAGS.output_dir}/{writing.TABLE}"
     if failed == len(photographs):
         raise cli_flags.InputError(
-            f"{table}: none of {failed} photographs could be explained; each has its reason there"
+            f"{table}: none of {failed} photographs could be explained; the table has the reasons"
         )
     print(f"{table}: {len(photographs) - failed} photographs explained, {failed} couldn't be")
 

@@ -1,12 +1,12 @@
-"""Turns a trained model into one that serves: a SavedModel, a TFLite (LiteRT) model for phones, or ONNX.
+"""Exports a trained model: to a SavedModel for servers, to TFLite (LiteRT) for phones, or to ONNX.
 
   python scripts/export.py --model=RUN --format=savedmodel --output_dir=savedmodels/NAME
   python scripts/export.py --model=RUN --format=tflite --quantize=int8 --output_dir=savedmodels/NAME
 
-Of a run with folds the score is the mean over its networks; for a smaller model name one fold, RUN/fold_0.
-A SavedModel takes encoded photographs and becomes the next version, NAME/1, NAME/2, ...: none is overwritten.
-A TFLite or ONNX model takes prepared images and is compared with Keras on photographs before it is written:
-those that the run was trained with unless the data flags name others. Research use only.
+The score of a run with folds is the mean over its networks; for a smaller model, name one fold, RUN/fold_0.
+A SavedModel takes encoded photographs; it is written as the next version (NAME/1, NAME/2, ...) and overwrites
+none. A TFLite or ONNX model takes preprocessed images; before it is written, it is compared with Keras on the
+photographs that the run was trained on, or on those that the data flags name. Research use only.
 """
 
 import _installed  # noqa: F401  isort: skip
@@ -22,30 +22,30 @@ cli_flags.define_data_flags()
 cli_flags.define_cache_dir()
 cli_flags.define_thresholds(default=None)
 cli_flags.define_seed(" Which photographs are taken.")
-flags.DEFINE_enum("format", "savedmodel", ("savedmodel", "tflite", "onnx"), "What to make.")
+flags.DEFINE_enum("format", "savedmodel", ("savedmodel", "tflite", "onnx"), "Format to export to.")
 flags.DEFINE_enum(
     "precision",
     "own",
     ("own", "float32"),
-    "savedmodel: own computes as the run does, so that scores are equal; float32 suits a server without "
-    "bfloat16. The others are always rebuilt in float32.",
+    "savedmodel: own keeps the run's precision, so that scores are equal; float32 suits a server without "
+    "bfloat16. The other formats always compute in float32.",
 )
 flags.DEFINE_enum(
     "quantize",
     "none",
     ("none", "float16", "int8"),
-    "tflite: float16 halves it; int8 makes it a third, and faster.",
+    "tflite: float16 halves the file; int8 makes it a third as large, and faster.",
 )
 flags.DEFINE_integer(
-    "calibration_images", 100, "int8: photographs that ranges are taken from.", lower_bound=1
+    "calibration_images", 100, "int8: photographs from which activations' ranges are measured.", lower_bound=1
 )
 flags.DEFINE_integer(
-    "check_images", 200, "tflite, onnx: photographs to compare with Keras on.", lower_bound=1
+    "check_images", 200, "tflite, onnx: photographs on which to compare with Keras.", lower_bound=1
 )
 flags.DEFINE_float(
     "min_agreement",
     0.9,
-    "tflite, onnx: share of photographs that must have the grade of Keras; with fewer nothing is written.",
+    "tflite, onnx: least share of photographs with the grade of Keras; below it nothing is written.",
     0,
     1,
 )
@@ -77,7 +77,9 @@ def main(argv):
 
     grader = load_grader(path, cli_flags.parsed("thresholds"))
     if not grader.networks:
-        raise cli_flags.InputError(f"--model={path}: is exported; expected a run folder or a .keras file")
+        raise cli_flags.InputError(
+            f"--model={path}: is exported already; expected a run folder or a .keras file"
+        )
     if FLAGS.format != "savedmodel":
         _export_file(grader)
     elif grader.rules.normalization:

@@ -21,11 +21,11 @@ cli_flags.define_output_dir("features.json and the features")
 cli_flags.define_batch_size(16)
 cli_flags.define_seed()
 flags.DEFINE_integer(
-    "augmentations", 50, "Augmentations of each photograph, a Halton sequence.", lower_bound=2
+    "augmentations", 50, "Number of augmentations of each photograph, from a Halton sequence.", lower_bound=2
 )
 flags.DEFINE_enum(
     "weights", "all", ("all", "best"),
-    "all: those of the best kappa, of the least loss and the last, where the run has them; best: the first.",
+    "best: the weights of the best kappa; all: also those of the least loss and the last, if kept.",
 )  # fmt: skip
 
 FLAGS = flags.FLAGS

@@ -1,10 +1,10 @@
-"""Shows the course of the disease as a model sees it: photographs in increasing order of score.
+"""Shows the progression of the disease according to a model: photographs in increasing order of score.
 
   python scripts/progression.py --model=RUN --data_dir=FOLDER --output_dir=FOLDER
 
-Writes progression.png, and progression.csv with the names, scores and true grades of what it shows. A run
-with folds scores each of its own photographs by the network that it was held out from. Without any of
---data_dir, --dataset, --synthetic_images, the photographs are those that the run was trained with.
+Writes progression.png, and progression.csv with the names, scores and true grades of its photographs. In a
+run with folds, each photograph is scored by the network that it was held out from. Without any of --data_dir,
+--dataset and --synthetic_images, the photographs are those that the run was trained on.
 """
 
 import _installed  # noqa: F401  isort: skip
@@ -21,9 +21,9 @@ cli_flags.define_thresholds(default=None)
 cli_flags.define_seed()
 cli_flags.define_batch_size()
 flags.DEFINE_enum(
-    "selection", "even", ("even", "random"), "Photographs evenly over the range of scores, or at random."
+    "selection", "even", ("even", "random"), "even: spread over the range of scores; random: at random."
 )
-flags.DEFINE_integer("count", 20, "How many photographs to show.", lower_bound=1, upper_bound=200)
+flags.DEFINE_integer("count", 20, "Number of photographs.", lower_bound=1, upper_bound=200)
 
 FLAGS = flags.FLAGS
 

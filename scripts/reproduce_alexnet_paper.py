@@ -23,12 +23,12 @@ cli_flags.define_seed()
 flags.DEFINE_string(
     "trunk_weights",
     str(shipped_path(*ALEXNET_TRUNK)),
-    "Weights of the frozen trunk, or none: random, or of --init_from.",
+    "File with the frozen backbone's weights; none: those of --init_from, or else random ones.",
 )
-flags.DEFINE_string("init_from", None, "Run with a trunk for each fold.")
-cli_flags.define_folds("Cross-validation; 0: a tenth, or the dataset's test part, is held out.")
+flags.DEFINE_string("init_from", None, "Run with a backbone for each fold.")
+cli_flags.define_folds("Folds of a cross-validation; 0: the dataset's test part, or a tenth, is held out.")
 flags.DEFINE_integer("epochs", 200, "Epochs of the two heads.", lower_bound=1)
-flags.DEFINE_float("threshold", 0.2, "Least drop of an abnormal patch, in the unit interval.")
+flags.DEFINE_float("threshold", 0.2, "Least drop of the score for an abnormal patch, where a grade is 0.25.")
 flags.DEFINE_integer("clusters", 20, "Number of clusters, the k of k-means.", lower_bound=2)
 
 FLAGS = flags.FLAGS
@@ -71,7 +71,7 @@ def main(argv):
                 hooks,
             )
         except protocol.Interrupted:
-            print(f"stopped; what is done is in {FLAGS.output_dir}. The same command goes on from there.")
+            print(f"stopped; the work so far is in {FLAGS.output_dir}. The same command goes on from there.")
             raise SystemExit(130) from None
     results = reproduction.reproduce(
         FLAGS.output_dir, FLAGS.data_dir, cli_flags.open_prepared, FLAGS.seed, FLAGS.threshold,

@@ -4,11 +4,11 @@
   python scripts/screen.py --input='eyes/*/*.jpg' --output=GRADES --table=parquet --workers=8
   python scripts/screen.py --input=list.txt --output=GRADES --runner=FlinkRunner -- --flink_master=HOST:8081
 
-`--input` is a folder, a pattern or a text file with a path a line; `--model` as for predict.py, whose
-grades these are. Columns: image, score, grade, referable, gradable, reason, model (SHA-256 of its file);
-`gradable` is 0 for a photograph too bad to be graded. What can't be read is listed in `unreadable.csv` with
-the reason. A killed run goes on when started again with the same flags and grades no finished shard twice.
-It is an Apache Beam pipeline: Beam's own flags come last, after --.
+`--input` is a folder, a pattern or a text file with one path per line. `--model` is as for predict.py, and
+the grades are the same. The columns are image, score, grade, referable, gradable, reason and model (the
+SHA-256 of its file); `gradable` is 0 for a photograph too bad to be graded. Files that can't be read are
+listed in `unreadable.csv` with the reason. A killed run continues when started again with the same flags, and
+grades no finished shard twice. It is an Apache Beam pipeline, whose own flags come last, after --.
 Research use only: no output may guide the care of a patient.
 """
 
@@ -19,16 +19,16 @@ from dr_keras import cli_flags
 
 cli_flags.define_model_flag()
 flags.DEFINE_string(
-    "input", None, "Photographs: a folder, a pattern, or a .txt with a path a line.", required=True
+    "input", None, "Photographs: a folder, a pattern, or a .txt file with one path per line.", required=True
 )
 flags.DEFINE_string(
-    "output", None, "Folder to write, made if it isn't there: shards of grades.", required=True
+    "output", None, "Folder for the shards of grades, made if it doesn't exist.", required=True
 )
-flags.DEFINE_enum("table", "csv", ("csv", "parquet"), "Form of the shards.")
+flags.DEFINE_enum("table", "csv", ("csv", "parquet"), "File format of the shards.")
 flags.DEFINE_integer(
     "shard_rows",
     256,
-    "Photographs in a shard; at most this many are graded again after a kill.",
+    "Photographs in a shard, which is graded again if a run is killed before it is finished.",
     lower_bound=1,
 )
 cli_flags.define_thresholds(default=None)

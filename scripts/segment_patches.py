@@ -1,9 +1,10 @@
-"""Cuts out the abnormal patches: the windows of a layer without which a model's score falls (P1 section 3.3).
+"""Cuts out abnormal patches: windows of a photograph that lower the score when hidden (P1 section 3.3).
 
   python scripts/segment_patches.py --model=RUN --data_dir=FOLDER --output_dir=patches
 
-Writes patches.csv (source, true grade, score, drop, box in the photograph's pixels) and the patches as PNG.
-Photographs of a run with folds are searched by the network that never saw them. Research use only.
+Writes the patches as PNG files, and patches.csv with each patch's photograph, true grade, score, drop of the
+score and box in the photograph's pixels. In a run with folds, each photograph is searched by the network that
+wasn't trained on it. Research use only.
 """
 
 import _installed  # noqa: F401  isort: skip
@@ -17,10 +18,10 @@ cli_flags.define_cache_dir()
 cli_flags.define_split()
 cli_flags.define_output_dir("patches.csv and the folder patches")
 cli_flags.define_batch_size()
-flags.DEFINE_string("layer", "pool5", "Layer whose windows are hidden, across all channels.")
-flags.DEFINE_integer("window", 2, "Side of what is hidden, in cells of --layer.", lower_bound=1)
-flags.DEFINE_float("threshold", 0.2, "Least drop of the score, in the unit interval: a grade is 0.25.")
-flags.DEFINE_bool("merge", False, "Make one patch of windows that overlap.")
+flags.DEFINE_string("layer", "pool5", "Layer of which windows are hidden, across all channels.")
+flags.DEFINE_integer("window", 2, "Side of the hidden window, in cells of --layer.", lower_bound=1)
+flags.DEFINE_float("threshold", 0.2, "Least drop of the score, on a scale where a grade is 0.25.")
+flags.DEFINE_bool("merge", False, "Merge overlapping windows into one patch.")
 
 FLAGS = flags.FLAGS
 

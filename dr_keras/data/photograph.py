@@ -74,7 +74,7 @@ class Photograph:
         return PreparedImage(normalization.normalize(square, steps), view, self._pixels.sha256())
 
     def gradability(self, image_size, limits=None):
-        """UnseenNetworks the square image of a size, before any normalisation: see `quality.gradability`."""
+        """Judges the square image of a size, before any normalisation: see `quality.gradability`."""
         square, view = self._crop(image_size)
         return quality.gradability(square, fundus.FieldOfView.of_square(image_size, view.found), limits)
 

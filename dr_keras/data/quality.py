@@ -45,7 +45,7 @@ class QualityLimits:
 
 
 def gradability(image, field_of_view, limits=None):
-    """UnseenNetworks whether a photograph is good enough to be graded.
+    """Judges whether a photograph is good enough to be graded.
 
     Args:
         image: uint8 (height, width, 3), RGB: a photograph, or a prepared square.

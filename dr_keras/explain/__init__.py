@@ -1,4 +1,4 @@
-"""Why a score was given: regression activation maps, Grad-CAM, occlusion, and pictures of them."""
+"""Attribution maps of a score: regression activation maps, Grad-CAM and occlusion, and their pictures."""
 
 import lazy_loader
 

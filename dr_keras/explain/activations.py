@@ -1,4 +1,4 @@
-"""A network's inner activations: finding a layer, what comes before it, and where its cells lie."""
+"""A network's inner activations: finding a layer, and where its output's cells lie in the image."""
 
 import keras
 
@@ -10,7 +10,11 @@ _ACTIVATIONS = (keras.layers.LeakyReLU, keras.layers.ReLU, keras.layers.Activati
 
 
 def last_activation(network):
-    """Name of the last activation that has positions: the usual place of a Grad-CAM."""
+    """Returns the name of the last activation with a height and a width, the usual layer for Grad-CAM.
+
+    Raises:
+        InputError: if there is none.
+    """
     names = [
         layer.name
         for layer in network.layers
@@ -25,7 +29,7 @@ def layer_output(network, name):
     """Returns the output (batch, height, width, channels) of a layer.
 
     Raises:
-        InputError: if there is no such layer, or its output has no positions.
+        InputError: if there is no such layer, or its output has no height and width.
     """
     with_positions = [layer.name for layer in network.layers[1:] if len(layer.output.shape) == 4]
     if name not in with_positions:
@@ -37,14 +41,16 @@ def layer_output(network, name):
 
 
 def cell_grid(model, tensor=None, size=1, stride=1):
-    """Where the cells of a layer's output lie in the stored image: the centres of their receptive fields.
+    """Finds where the cells of a layer's output lie in the stored image: at their receptive fields' centres.
 
-    Padding and valid pooling shift these centres, so a map isn't simply stretched over the image.
+    Padding and pooling without padding shift these centres, so stretching a map over the whole image would
+    misplace it.
 
     Args:
         model: grader or network.
-        tensor: output of one of the network's layers; None for its input.
-        size, stride: of windows that are moved over that output; 1 for the cells themselves.
+        tensor: output of one of the network's layers; None takes the network's input.
+        size, stride: size and stride, in cells, of windows that move over that output, whose centres are
+            wanted; 1 and 1 give the cells themselves.
 
     Returns:
         A `Grid`.
@@ -66,7 +72,7 @@ def cell_grid(model, tensor=None, size=1, stride=1):
 
 
 def _input_with_positions(layer):
-    """The input that a layer's cells correspond to: of several (a sum, a gate), one of the output's size."""
+    """A layer's input. Among several (of a sum or a gate), the first with the output's height and width."""
     inputs = layer.input if isinstance(layer.input, list) else [layer.input]
     if len(inputs) == 1:
         return inputs[0]
@@ -74,7 +80,7 @@ def _input_with_positions(layer):
 
 
 def _cell_in_input(layer, axis, length):
-    """Factor and shift: the centre of a layer's output cell i is at `factor * i + shift` of its input."""
+    """Returns (factor, shift): output cell i has its centre at `factor * i + shift` of the layer's input."""
     if isinstance(layer, keras.layers.ZeroPadding2D):
         return 1, -layer.padding[axis][0]
     kernel = getattr(layer, "pool_size", None) or getattr(layer, "kernel_size", None)

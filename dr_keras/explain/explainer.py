@@ -1,4 +1,4 @@
-"""From photographs to explanations: prepared, mapped by one or several models, laid over the photograph."""
+"""From photographs to explanations: the attribution maps of one or several models, laid over a photograph."""
 
 import dataclasses
 import functools
@@ -27,18 +27,21 @@ METHODS = tuple(_METHODS)
 
 @dataclasses.dataclass(frozen=True)
 class Explanation:
-    """A photograph with its score and what each region adds to it.
+    """A photograph with its score and the attribution map of that score.
 
     Attributes:
-        image: uint8 (height, width, 3), RGB: the photograph, reduced.
-        field_of_view: `FieldOfView` in that frame.
-        heat: float32 (height, width), signed: the mean over the models of their maps, in grade units,
-            0 outside the field of view and what the networks see.
-        score: mean over the models, in grade units; `scores`: that of each model.
-        maps: raw float32 (rows, columns) of each model; `grids`: where their cells lie.
-        energy_outside: share of the map's absolute values outside the field of view, which `heat` drops.
+        image: uint8 (height, width, 3), RGB: the photograph, reduced to the explainer's `max_side`.
+        field_of_view: `FieldOfView` in pixels of `image`.
+        heat: float32 (height, width), signed, in grade units: the mean of the models' attribution maps, laid
+            over `image`. It is 0 outside the field of view and where no network sees the photograph.
+        score: mean score of the models, in grade units.
+        scores: score of each model, in grade units.
+        maps: attribution map of each model, float32 (rows, columns), in grade units.
+        grids: `Grid` of each map: where its cells lie.
+        energy_outside: share of the map's absolute values that lies outside the field of view and that
+            `heat` leaves out.
         method: one of `METHODS`.
-        thresholds: four cuts from score to grade.
+        thresholds: four increasing scores that separate the grades.
     """
 
     image: np.ndarray = dataclasses.field(repr=False)
@@ -72,16 +75,17 @@ class Explainer:
     """Explains photographs with one model, or with several of different sizes (P2 section 4.5.2).
 
     Args:
-        models: list of lists of graders. The maps of an inner list (a run's folds; one size and
-            architecture) are averaged cell by cell, those of the outer list in the photograph's frame.
+        models: list of lists of graders. The maps of an inner list (a run's folds, of one image size and
+            architecture) are averaged cell by cell; the results are averaged over the photograph.
         method: one of `METHODS`.
-        max_side: longer side of the frame, in pixels; smaller photographs keep their size.
-        batch_size: photographs in a batch.
-        normalization: steps that the models' photographs went through; see `data.normalization`.
-        thresholds: four cuts from score to grade, for captions.
-        **options: of the method, such as `layer`.
+        max_side: longest side of an explanation, in pixels; smaller photographs keep their size.
+        batch_size: number of photographs in a batch.
+        normalization: preprocessing steps that the models expect; see `data.normalization`.
+        thresholds: four increasing scores that separate the grades, for captions.
+        **options: options of the method, such as `layer`.
 
     Raises:
+        ValueError: if `method` isn't one of `METHODS`.
         InputError: if the method or its options don't fit a model.
     """
 
@@ -104,11 +108,11 @@ class Explainer:
         """Explains photographs.
 
         Args:
-            photographs: list of what `data.photograph.Photograph` takes, or of `StoredPhotograph`.
-            progress: wraps the iteration as `tqdm.tqdm` does, called with `total`.
+            photographs: list of `StoredPhotograph` or of anything that `data.photograph.Photograph` takes.
+            progress: wraps the iteration as `tqdm.tqdm` does; called with `total`.
 
         Yields:
-            (name, `Explanation`, "") of each in order, or (name, None, why it can't be read).
+            (name, `Explanation`, "") for each photograph in order, or (name, None, why it can't be read).
         """
         results = self._explain_each(photographs)
         yield from progress(results, total=len(photographs)) if progress else results
@@ -125,7 +129,7 @@ class Explainer:
                 yield name, None if photograph is None else next(explained), reason
 
     def explain(self, photographs):
-        """Explains one batch of loaded photographs: list of `LoadedPhotograph` -> list of `Explanation`."""
+        """Explains one batch: takes a list of `LoadedPhotograph`, returns a list of `Explanation`."""
         if not photographs:
             return []
         scores, maps = [], []
@@ -164,18 +168,23 @@ class Explainer:
 
 @dataclasses.dataclass(frozen=True)
 class LoadedPhotograph:
-    """A photograph in memory: uint8 (height, width, 3), RGB, and a `PreparedImage` for each size."""
+    """A photograph in memory.
+
+    Attributes:
+        image: uint8 (height, width, 3), RGB.
+        prepared: dict of image size -> `PreparedImage`.
+    """
 
     image: np.ndarray
     prepared: dict[int, PreparedImage]
 
 
 def load_photographs(photographs, sizes, max_side=1024, batch_size=8, normalization=()):
-    """Reads and prepares photographs, each batch while the one before it is in use.
+    """Reads and preprocesses photographs; each batch is read while the one before it is in use.
 
     Args:
         photographs: see `Explainer.__call__`.
-        sizes: image sizes to prepare, in pixels.
+        sizes: image sizes that the models take, in pixels.
         max_side, batch_size, normalization: see `Explainer`.
 
     Yields:

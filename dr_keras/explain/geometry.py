@@ -1,4 +1,4 @@
-"""Where a map's cells lie: in the square image that a network takes, and in the photograph."""
+"""Where an attribution map's cells lie in the square image that a network takes, and in the photograph."""
 
 import dataclasses
 import functools
@@ -7,12 +7,14 @@ import numpy as np
 
 from dr_keras.data.fundus import FieldOfView
 
-LOBES = 3  # of the Lanczos kernel, the usual number
+LOBES = 3  # number of lobes of the Lanczos kernel, as is usual
 
 
 @dataclasses.dataclass(frozen=True)
 class Grid:
-    """The cells of a map, in pixels of the stored square image; all pairs are (vertical, horizontal).
+    """Positions of an attribution map's cells, in pixels of the stored square image.
+
+    All pairs are (vertical, horizontal).
 
     Attributes:
         offset: position of the centre of cell (0, 0); the first pixel's centre is at 0.5.
@@ -28,20 +30,21 @@ class Grid:
 
 
 def place(cells, grid, field_of_view, height, width):
-    """Lays a map over a photograph, undoing the crop and the resize (P2 section 4.5.2: Lanczos).
+    """Lays an attribution map over a photograph by Lanczos interpolation (P2 section 4.5.2).
 
-    Beyond the outermost centres a cell's value goes on; what the network doesn't see is 0.
+    This undoes the crop and the resize of preprocessing. Beyond the centres of the outermost cells their
+    values are repeated; where the network doesn't see the photograph, the result is 0.
 
     Args:
-        cells: float array (rows, columns), a map.
-        grid: its `Grid`.
-        field_of_view: `FieldOfView` in the frame that is wanted: the photograph's, at any size.
-        height, width: size of that frame, in pixels.
+        cells: attribution map, float array (rows, columns).
+        grid: `Grid` of the map.
+        field_of_view: `FieldOfView` of the photograph, in pixels of the result.
+        height, width: size of the result, in pixels; the photograph may be scaled to any size.
 
     Returns:
         float32 (height, width), in the map's units.
     """
-    scale = 2 * field_of_view.radius / grid.image_size  # frame pixels per pixel of the square
+    scale = 2 * field_of_view.radius / grid.image_size  # pixels of the result per pixel of the square image
     corner = (field_of_view.center_y - field_of_view.radius, field_of_view.center_x - field_of_view.radius)
     rows, columns = (
         _resampling(
@@ -60,12 +63,12 @@ def place(cells, grid, field_of_view, height, width):
 
 
 def place_on_square(cells, grid):
-    """Lays a map over the square image that it was made of: float32 (size, size). See `place`."""
+    """Lays an attribution map over its square image: float32 (size, size). See `place`."""
     size = grid.image_size
     return place(cells, grid, FieldOfView.of_square(size), size, size)
 
 
-@functools.lru_cache(maxsize=64)  # prepared images are all alike, and a camera's photographs nearly so
+@functools.lru_cache(maxsize=64)  # prepared images share one geometry, and so do most photographs of a camera
 def _resampling(length, corner, scale, offset, step, start, extent, num_cells):
     """Lanczos interpolation along one axis: a matrix (length, cells) whose rows sum to 1 or are 0."""
     positions = (np.arange(length) + 0.5 - corner) / scale

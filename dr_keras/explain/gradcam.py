@@ -1,4 +1,4 @@
-"""Grad-CAM for regression: a signed map at any layer, for networks that have no global average pooling."""
+"""Grad-CAM for regression: a signed attribution map at any layer, for networks of any architecture."""
 
 import keras
 import tensorflow as tf
@@ -10,23 +10,24 @@ from dr_keras.training.scoring import split_head
 
 
 def grad_cam(model, images, layer=None):
-    """Computes scores and signed Grad-CAM maps (Selvaraju et al. 2017) of the score itself.
+    """Computes scores and signed Grad-CAM maps of these scores (Selvaraju et al. 2017).
 
-    Each channel is weighted with the sum of the score's gradient over positions. The negative part
-    stays, since a regression score can also be lowered; for a network with global average pooling,
-    the map of its last activation is the regression activation map.
+    Each channel is weighted with the sum of the score's gradient over all positions. Negative values are
+    kept, since a region can also lower a regression score. For a network with global average pooling, the
+    map of the last activation equals the regression activation map.
 
     Args:
         model: a grader, or a network alone.
         images: (batch, height, width, 3) of the model's input size, RGB, 0-255, any dtype.
-        layer: name of a layer of the network; None takes its last activation that has positions.
+        layer: name of a layer of the network; None takes the last activation with a height and a width.
 
     Returns:
         scores: float32 (batch,), in grade units.
-        maps: float32 (batch, rows, columns), in grade units to first order; see `grad_cam_grid`.
+        maps: float32 (batch, rows, columns), in grade units to first order; `grad_cam_grid` says where the
+            cells lie.
 
     Raises:
-        InputError: if there is no such layer, or its output has no positions.
+        InputError: if there is no such layer, or its output has no height and width.
     """
     scores, maps = _compiled(model, layer)(tf.cast(images, tf.float32))
     return scores.numpy(), maps.numpy()

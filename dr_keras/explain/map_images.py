@@ -1,4 +1,4 @@
-"""Maps in TensorBoard: how what a network looks at changes as it trains."""
+"""Attribution maps in TensorBoard, which show how they change during training."""
 
 import keras
 import numpy as np
@@ -11,7 +11,7 @@ from dr_keras.explain.ram import ram_grid, regression_activation_map
 from dr_keras.grades import NUM_GRADES
 
 _PICTURES = 8
-_TIMES = 25  # in a training
+_TIMES = 25  # how often maps are written in a training, roughly
 
 
 class MapImages(keras.callbacks.Callback):
@@ -37,7 +37,7 @@ class MapImages(keras.callbacks.Callback):
 
     @classmethod
     def of_fit(cls, fit):
-        """Makes the callback for a `Fit`: up to 8 validation photographs, 25 times in its training."""
+        """Makes the callback for a `Fit`: up to 8 validation photographs, about 25 times in its training."""
         images = fit.prepared.read(one_of_each(fit.validation_labels, fit.validation))
         return cls(images, fit.run_dir / "tensorboard" / "maps", max(1, fit.config.epochs // _TIMES))
 
@@ -48,7 +48,7 @@ class MapImages(keras.callbacks.Callback):
             tf.summary.image("photographs", self._images, max_outputs=len(self._images))
 
     def on_epoch_end(self, epoch, logs=None):
-        """Writes the maps, if it is their turn."""
+        """Writes the maps if `every` epochs have passed."""
         self._last = epoch
         if epoch % self._every == 0:
             self._write_maps(epoch)

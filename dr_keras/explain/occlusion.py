@@ -1,4 +1,4 @@
-"""The occlusion test (P1 section 3.3): how much of the score is lost when a window of the input is hidden."""
+"""The occlusion test (P1 section 3.3): by how much the score falls when a window of the input is hidden."""
 
 import keras
 import numpy as np
@@ -9,28 +9,29 @@ from dr_keras.explain.activations import cell_grid, layer_output
 from dr_keras.explain.compiled import kept
 from dr_keras.models.grader_model import network_and_front
 
-_CHUNK_ELEMENTS = 1 << 24  # activations that are masked at once: 64 MiB of float32
+_CHUNK_ELEMENTS = 1 << 24  # number of activations that are masked at once: 64 MiB of float32
 
 
 def occlusion_map(model, images, window=None, stride=None, layer=None):
     """Computes scores and by how much each falls when a window is set to zero across all channels.
 
-    The network up to the layer runs once; all windows of an image go through the rest in chunks.
+    The layers up to `layer` run once; the windows of an image then go through the other layers in chunks.
 
     Args:
         model: a grader, or a network alone.
         images: (batch, height, width, 3) of the model's input size, RGB, 0-255, any dtype.
-        window, stride: side of the window and its steps, in cells of the layer; default 1 and 1. In
-            the network's input they are pixels, and default to an eighth and a sixteenth of its side.
+        window, stride: side of the window and distance between windows, in cells of the layer, by default 1
+            and 1; or in pixels of the network's input, by default an eighth and a sixteenth of its side.
         layer: name of a layer of the network; None hides parts of the network's input, where zero is
-            the training set's mean colour.
+            the mean colour that standardisation subtracts.
 
     Returns:
         scores: float32 (batch,), in grade units.
-        drops: float32 (batch, rows, columns): score less that without the window; see `occlusion_grid`.
+        drops: float32 (batch, rows, columns), in grade units: the score less the score with the window
+            hidden; `occlusion_grid` says where the windows lie.
 
     Raises:
-        InputError: if there is no such layer or the rest can't run from it alone, or the window is
+        InputError: if there is no such layer, if the score doesn't depend on it alone, or if the window is
             larger than its output.
     """
     run = _compiled(model, layer, *_window(model, window, stride, layer))
@@ -71,7 +72,7 @@ def _compiled(model, layer, window, stride):
 
 
 def scores_and_drops(model, window=None, stride=None, layer=None):
-    """Returns the function behind `occlusion_map`, of tensors alone, for use inside a graph."""
+    """Returns `occlusion_map` as a function from tensors to tensors, for use inside a graph."""
     window, stride = _window(model, window, stride, layer)
     network, front = network_and_front(model)
     tensor = _tensor(network, layer)
@@ -107,11 +108,13 @@ def _rest(network, tensor, layer):
 
 
 def _visible(sides, window, stride):
-    """What stays visible, first of the whole, then of each position: a cell whose row or column does.
+    """Masks of rows and columns for the whole image, then for each position of the window.
+
+    A cell is visible where its row's or its column's mask is 1.
 
     Returns:
-        float32 (1 + positions, height) and (1 + positions, width): 0 in the window's rows and columns;
-        and the (rows, columns) of positions.
+        ([rows, columns], counts): masks, float32 (1 + positions, height) and (1 + positions, width), 0 in the
+        window's rows and columns; and the number of positions (down, across).
     """
     visible = []
     for side in sides:

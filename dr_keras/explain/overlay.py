@@ -1,4 +1,4 @@
-"""Maps made visible: the one place where an explanation's values are scaled and coloured."""
+"""Drawing attribution maps: the one place where an explanation's values are scaled and coloured."""
 
 import cv2
 import numpy as np
@@ -6,34 +6,34 @@ import numpy as np
 from dr_keras.explain import lettering
 from dr_keras.grades import DEFAULT_THRESHOLDS, GRADE_NAMES, score_to_grade
 
-# Grade units at which the colours end. The mean of a regression activation map is the score less a
-# bias, but lesions are small and a cell over one makes up for many others: one in twenty of the shipped
-# grader's lies beyond 13. Hiding one window costs less than a grade.
+# Absolute values in grade units at which the colour scale ends. The mean of a regression activation map is
+# the score less a bias, but lesions are small, so single cells are far larger: one in twenty of the shipped
+# grader's cells lies beyond 13. Hiding one window lowers the score by less than a grade.
 LIMITS = {"ram": 12.0, "gradcam": 12.0, "occlusion": 1.0}
-TOP_SHARE = 0.02  # of the field of view
-TOP_LEAST = 0.125  # of the limit: less is no reason to point somewhere
-# Red against blue, which the colour-blind tell apart too.
+TOP_SHARE = 0.02  # share of the field of view that is outlined
+TOP_LEAST = 0.125  # least value that is outlined, as a share of the limit
+# Red and blue, which colour-blind readers can tell apart.
 RAISES = np.array([240, 30, 10], "float32")
 LOWERS = np.array([10, 90, 255], "float32")
-OPACITY = 0.8  # at the limit
-STEEPNESS = 0.8  # power of opacity against value
+OPACITY = 0.8  # opacity at the limit
+STEEPNESS = 0.8  # opacity grows with this power of the value
 RELIEF = 0.6  # share of the colour that follows the retina's brightness, so that lesions show through
-GREY = 110  # of a retina seen red-free, and of the colour bar at 0
-_MIN_SIDE = 512  # pixels; smaller photographs are enlarged, for the caption to fit
+GREY = 110  # usual level of a retina in the green channel, and of the colour bar at 0
+_MIN_SIDE = 512  # pixels; smaller photographs are enlarged so that the caption fits
 
 
 def blend(image, heat, limit=LIMITS["ram"], inside=None):
-    """Lays a map's colours over a photograph and outlines its top regions.
+    """Lays an attribution map's colours over a photograph and outlines the regions of `top_regions`.
 
     The photograph is shown red-free (its green channel in grey, where vessels and lesions stand out), so
-    that every colour is the map's. A value of 0 is transparent; colour and opacity depend on the value
+    that all colours come from the map. A value of 0 is transparent; colour and opacity depend on the value
     alone, and are the same for every photograph.
 
     Args:
         image: uint8 (height, width, 3), RGB.
-        heat: float (height, width), signed, in grade units; NaN is left transparent.
-        limit: grade units at which the colours end.
-        inside: bool (height, width), the field of view; everything if None.
+        heat: float (height, width), signed, in grade units; NaN is transparent.
+        limit: absolute value in grade units at which the colour scale ends.
+        inside: bool (height, width), the field of view; None takes the whole image.
 
     Returns:
         uint8 (height, width, 3), RGB.
@@ -51,12 +51,12 @@ def blend(image, heat, limit=LIMITS["ram"], inside=None):
 def top_regions(heat, limit=LIMITS["ram"], inside=None):
     """Finds the regions that raise the score most: the highest 2 % of the field of view.
 
-    Values below an eighth of `limit` aren't among them, so that a map of next to nothing has none.
+    Values below an eighth of `limit` are never among them, so that a map of small values has no such region.
 
     Args:
         heat: float (height, width), in grade units.
-        limit: grade units at which the colours end.
-        inside: bool (height, width), the field of view; everything if None.
+        limit: absolute value in grade units at which the colour scale ends.
+        inside: bool (height, width), the field of view; None takes the whole image.
 
     Returns:
         bool (height, width).
@@ -94,7 +94,10 @@ def overlay(
 
 
 def panels(explanation, limit=LIMITS["ram"], longer_side=None):
-    """Returns the photograph and its blend, both uint8 (height, width, 3), at the given size or their own."""
+    """Returns the photograph and its `blend`, both uint8 (height, width, 3), RGB.
+
+    Their longer side has `longer_side` pixels; None keeps the photograph's size.
+    """
     image, heat, inside = explanation.image, explanation.heat, explanation.field_of_view.mask()
     if longer_side:
         scale = longer_side / max(heat.shape)
@@ -106,7 +109,7 @@ def panels(explanation, limit=LIMITS["ram"], longer_side=None):
 
 
 def caption(explanation, label=None, thresholds=DEFAULT_THRESHOLDS):
-    """Tells score and grade, the score at each scale (P2 section 4.5.2), and the true grade where known."""
+    """Returns the caption: score, grade, each model's score (P2 section 4.5.2) and the true grade."""
     text = f"Score {explanation.score:.2f}"
     grade = score_to_grade(explanation.score, thresholds)
     if np.isfinite(grade):
@@ -118,8 +121,8 @@ def caption(explanation, label=None, thresholds=DEFAULT_THRESHOLDS):
 
 
 def color_bar(height, size=14, limit=LIMITS["ram"]):
-    """Draws the scale: uint8 (height, width, 3), RGB; letters of `size` pixels."""
-    shown, height = height, max(height, 8 * size)  # of a photograph lower than that it is cut off
+    """Draws the colour scale: uint8 (height, width, 3), RGB, with letters of `size` pixels."""
+    shown, height = height, max(height, 8 * size)  # cut off at the end for photographs of a lower height
     top, bottom = round(2.5 * size), height - size
     values = np.linspace(limit, -limit, bottom - top)[:, None].repeat(round(1.2 * size), axis=1)
     width = lettering.text_width("grade units", size) + size
@@ -134,7 +137,7 @@ def color_bar(height, size=14, limit=LIMITS["ram"]):
 
 
 def _colored(grey, values, limit):
-    """Colours of values (height, width) over a grey picture (height, width), by their opacity: uint8 RGB."""
+    """Blends the colours of values (height, width) with a grey picture (height, width): uint8 RGB."""
     strength = np.minimum(np.abs(values) / limit, 1).astype("float32")
     opacity = (OPACITY * strength**STEEPNESS)[..., None]
     grey = grey[..., None].astype("float32")

@@ -13,24 +13,24 @@ from dr_keras.training.scoring import split_head
 def regression_activation_map(model, images):
     """Computes scores and their signed maps, `G(i, j) = sum_k w_k g_k(i, j)` (P2 section 4.5.1).
 
-    `g` is the activation that the global average pooling takes and `w` the weights of the score, so
-    that the mean of a map plus the score's bias is the score. Nothing is clipped or scaled. Compiled
-    once for a model, and once more for images that aren't uint8; any batch size.
+    `g` is the input of the global average pooling and `w` the weights of the score, so that the mean of a
+    map plus the score's bias is the score. Nothing is clipped or scaled. The function is compiled once for a
+    model, and once more for images that aren't uint8; it takes any batch size.
 
     Args:
         model: a grader, or a network alone, that ends in global average pooling and one linear unit.
-        images: (batch, height, width, 3) of the model's input size, RGB, 0-255, any dtype; what a
-            network alone takes is standardised.
+        images: (batch, height, width, 3) of the model's input size, RGB, 0-255, any dtype; for a network
+            alone, standardised images.
 
     Returns:
         scores: float32 (batch,), in grade units.
-        maps: float32 (batch, rows, columns), in grade units; where the cells lie: `ram_grid`.
+        maps: float32 (batch, rows, columns), in grade units; `ram_grid` says where the cells lie.
 
     Raises:
-        InputError: if the model ends in another way.
+        InputError: if the model ends in other layers.
     """
     images = tf.convert_to_tensor(images)
-    if images.dtype != tf.uint8:  # which is a quarter of the bytes, and cast on the way
+    if images.dtype != tf.uint8:  # uint8 images are cast inside the graph, to transfer a quarter of the bytes
         images = tf.cast(images, tf.float32)
     scores, maps = _compiled(model, images.dtype)(images)
     return scores.numpy(), maps.numpy()
@@ -42,12 +42,12 @@ def ram_grid(model):
 
 
 def score_bias(model):
-    """The score of an image whose map is 0: the bias of the linear unit, in grade units."""
+    """Returns the bias of the linear unit, in grade units: the score of an image whose map is 0."""
     return float(_pooled_and_score(network_and_front(model)[0])[1].bias.numpy()[0])
 
 
 def scores_and_maps(model):
-    """Returns the function behind `regression_activation_map`, of tensors alone, for use inside a graph."""
+    """Returns `regression_activation_map` as a function from tensors to tensors, for use inside a graph."""
     network, front = network_and_front(model)
     pooled, score = _pooled_and_score(network)
     features, head = split_head(network)
@@ -72,7 +72,7 @@ def _compiled(model, dtype):
 
 
 def _pooled_and_score(network):
-    """The tensor that global average pooling takes, and the linear layer behind it."""
+    """Returns the input of the global average pooling, and the linear layer that follows the pooling."""
     made_by = {id(layer.output): layer for layer in network.layers}
     score = made_by[id(network.output)]
     pooling = score

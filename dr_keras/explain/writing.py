@@ -1,4 +1,4 @@
-"""What explanations leave on disk: pictures, raw values, contact sheets, and a table of them all."""
+"""Writing explanations to disk: pictures, raw values, contact sheets, and a table of all of them."""
 
 import collections
 from pathlib import Path, PurePath
@@ -12,15 +12,8 @@ from dr_keras.explain.overlay import LIMITS, overlay
 from dr_keras.grades import DEFAULT_THRESHOLDS, score_to_grade
 
 TABLE = "maps.csv"
-COLUMNS = (
-    "image",
-    "map",
-    "label",
-    "score",
-    "grade",
-    "energy_outside",
-    "error",
-)  # the models' scores in between
+# The scores of the single models stand between `score` and `grade`.
+COLUMNS = ("image", "map", "label", "score", "grade", "energy_outside", "error")
 SHEETS = {
     "contact_sheet": "Photographs and maps by predicted grade",
     "contact_sheet_right": "Rightly graded photographs and their maps",
@@ -32,20 +25,21 @@ SHEETS = {
 def write_explanations(
     output_dir, results, names, model_names, labels=None, limit=LIMITS["ram"], thresholds=DEFAULT_THRESHOLDS
 ):
-    """Writes of each photograph `NAME.png` (see `overlay`) and `NAME.npz` (see `save_map`); then the rest.
+    """Writes the pictures and values of all explanations, a table and contact sheets.
 
-    That is: `maps.csv` (image, map, label, score, the score of each model, grade, energy_outside, error) and
-    contact sheets: one by predicted grade or, where true grades are known, one of the rightly graded and one
-    of the under-graded photographs.
+    Each photograph gets `NAME.png` (see `overlay`) and `NAME.npz` (see `save_map`). The table `maps.csv` has
+    the columns image, map, label, score, the score of each model, grade, energy_outside and error. There is
+    one contact sheet by predicted grade or, where true grades are known, one each of the rightly graded, the
+    under-graded and the over-graded photographs.
 
     Args:
-        output_dir: folder, made if it isn't there.
+        output_dir: folder, made if it doesn't exist.
         results: iterable of (path, `Explanation` or None, reason), as an `Explainer` yields.
-        names: dict of path to name, of its files; see `distinct_names`.
+        names: dict of path -> name of the photograph's files; see `distinct_names`.
         model_names: a name for each model, for the table's columns.
-        labels: dict of path to true grade.
-        limit: grade units at which the colours end; see `overlay.LIMITS`.
-        thresholds: four cuts from score to grade.
+        labels: dict of path -> true grade.
+        limit: absolute value in grade units at which the colour scale ends; see `overlay.LIMITS`.
+        thresholds: four increasing scores that separate the grades.
 
     Returns:
         The number of photographs that couldn't be explained; the table has the reasons.
@@ -93,12 +87,13 @@ def _add_to_sheet(sheets, explanation, name, grade, label):
 
 
 def save_map(path, explanation):
-    """Writes an explanation's values, nothing scaled, as a compressed `.npz`.
+    """Writes an explanation's unscaled values as a compressed `.npz`.
 
-    `heat` (height, width) in the photograph's frame, `field_of_view` (center_y, center_x, radius) in its
-    pixels, `score`, `scores` (models,), `energy_outside`; of model k `map_k` (rows, columns) and, in pixels
-    of the square image, `offset` (models, 2), `step` (models, 2), `window` (models, 4), `image_size`
-    (models,), see `geometry.Grid`.
+    The arrays are `heat` (height, width), the attribution map over the photograph; `field_of_view` (center_y,
+    center_x, radius) in the pixels of `heat`; `score`, `scores` (models,) and `energy_outside`; the
+    attribution map `map_k` (rows, columns) of model k; and, in pixels of the square image, the parts of each
+    model's `geometry.Grid`: `offset` (models, 2), `step` (models, 2), `window` (models, 4) and `image_size`
+    (models,).
     """
     view, grids = explanation.field_of_view, explanation.grids
     arrays = {f"map_{number}": cells for number, cells in enumerate(explanation.maps)}
@@ -112,20 +107,20 @@ def save_map(path, explanation):
 
 
 def write_png(path, picture):
-    """Writes uint8 (height, width, 3), RGB, as PNG, atomically."""
+    """Writes a picture, uint8 (height, width, 3), RGB, as a PNG file, atomically."""
     data = cv2.imencode(".png", np.ascontiguousarray(picture[..., ::-1]))[1]
     with files.atomic_path(path) as temporary:
         temporary.write_bytes(data.tobytes())
 
 
 def distinct_names(paths):
-    """Names photographs by their files, with as many of the folders above as tell them apart.
+    """Gives each photograph a distinct name: its file's name, preceded by folder names where needed.
 
     Args:
         paths: file paths, no two the same.
 
     Returns:
-        dict of path to a name without suffix, no two alike even where upper and lower case are one.
+        Dict of path -> name without suffix. No two names differ only in upper and lower case.
     """
     parts = {path: [*PurePath(path).parent.parts, PurePath(path).stem] for path in paths}
     depths = dict.fromkeys(paths, 1)

@@ -1,4 +1,4 @@
-"""Models for other programs: SavedModel, TFLite (LiteRT) and ONNX, checked against Keras."""
+"""Export of models to SavedModel, TFLite (LiteRT) and ONNX, with a comparison to Keras."""
 
 import lazy_loader
 

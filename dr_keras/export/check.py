@@ -1,4 +1,4 @@
-"""Whether an exported model gives the grades of the networks that it was made of; if so it is written."""
+"""Comparison of an exported model with its Keras networks; it is written only if the grades agree."""
 
 import time
 from pathlib import Path
@@ -16,13 +16,13 @@ def compare(scores, reference, grades, thresholds):
     """Compares an exported model's scores with those of the Keras networks on the same photographs.
 
     Args:
-        scores, reference: float arrays (n,), in grade units.
+        scores, reference: scores of the exported model and of Keras, float (n,), in grade units.
         grades: true grades (n,).
-        thresholds: four cuts from score to grade.
+        thresholds: four increasing scores that separate the grades.
 
     Returns:
         Dict of `photographs`, `max_score_difference` and `mean_score_difference` (grade units), `agreement`
-        (share of equal grades), `kappa` of the model and `kappa_change`.
+        (share of equal grades), `kappa` of the exported model and `kappa_change` (from that of Keras).
     """
     ours, theirs = score_to_grade(scores, thresholds), score_to_grade(reference, thresholds)
     difference = np.abs(np.asarray(scores, "float64") - reference)
@@ -38,7 +38,7 @@ def compare(scores, reference, grades, thresholds):
 
 
 def describe(compared):
-    """One line of what `compare` found."""
+    """Returns the result of `compare` as one line of text."""
     return (
         f"{compared['photographs']} photographs: score difference at most "
         f"{compared['max_score_difference']:.4f}, mean {compared['mean_score_difference']:.4f}; "
@@ -48,7 +48,7 @@ def describe(compared):
 
 
 def require_agreement(compared, least):
-    """Raises `InputError` if fewer photographs than the share `least` got the grade that they should."""
+    """Raises `InputError` if the share of equal grades is below `least`."""
     if not compared["agreement"] >= least:
         raise InputError(
             f"--min_agreement={least:g}: only {100 * compared['agreement']:.1f} % of "
@@ -57,7 +57,7 @@ def require_agreement(compared, least):
 
 
 def latency(score, image, runs=30):
-    """Median seconds that `score` takes for one image, (1, size, size, 3)."""
+    """Returns the median time in seconds that `score` takes for one image, (1, size, size, 3)."""
     seconds = []
     for _ in range(runs + 2):
         start = time.perf_counter()

@@ -1,4 +1,4 @@
-"""A grader in float32, whatever precision it was trained in: what phones and other runtimes compute in."""
+"""Rebuilding a grader in float32, in which other runtimes compute, whatever precision it was trained in."""
 
 import keras
 
@@ -9,13 +9,14 @@ from dr_keras.models.layers import UntiedBias
 def rebuild_float32(grader, split_biases=False):
     """Returns a grader of the same architecture and weights that computes in float32.
 
-    Weights are float32 under mixed precision too, so none is rounded; the scores differ from the grader's own
-    by what its lower precision loses.
+    Weights are float32 under mixed precision, too, so none is rounded; scores differ from the grader's own
+    only by the rounding errors of its lower precision.
 
     Args:
         grader: model from `build_grader`.
-        split_biases: gives the mean of each untied bias map to the convolution before it, so that int8 rounds
-            that mean once, with 32 bits, and not at every position alike. The sums stay the same.
+        split_biases: whether to move each channel's mean of the untied biases into the convolution before
+            them. Under int8, a convolution's bias has 32 bits, so this mean isn't rounded to 8 bits at every
+            position. The sums stay the same.
     """
     biased = _convolutions_before_biases(network_of(grader)) if split_biases else {}
 
@@ -39,7 +40,7 @@ def rebuild_float32(grader, split_biases=False):
 
 
 def _convolutions_before_biases(network):
-    """Dict of the names of convolutions to those of the untied biases that follow them."""
+    """Returns a dict of a convolution's name -> name of the untied biases that follow it."""
     made_by = {id(layer.output): layer for layer in network.layers}
     biases = [layer for layer in network.layers if isinstance(layer, UntiedBias)]
     before = {made_by[id(bias.input)].name: bias.name for bias in biases}

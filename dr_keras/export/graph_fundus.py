@@ -1,7 +1,7 @@
-"""`data.fundus` once more, in TensorFlow: the same circle and the same square, for graphs that are exported.
+"""`data.fundus` in TensorFlow operations, for exported graphs: the same field of view and square crop.
 
-Where NumPy and OpenCV round, this rounds alike; what remains is the order of float sums. Enlarging differs by
-up to one grey level, since OpenCV does it with 11-bit weights.
+It rounds as NumPy and OpenCV do, so that only the order of float sums differs. Enlarging differs by up to
+one grey level, since OpenCV interpolates with 11-bit weights.
 """
 
 import numpy as np
@@ -10,18 +10,18 @@ import tensorflow as tf
 from dr_keras.data import fundus
 
 _NEVER = np.iinfo("int32").min
-_LEAST_PART = 1e-3  # of a pixel: OpenCV leaves smaller ones out
+_LEAST_PART = 1e-3  # OpenCV ignores smaller fractions of a pixel
 
 
 def find_field_of_view(image):
-    """Finds the circle of retina; see `fundus.find_field_of_view`.
+    """Finds the field of view; see `fundus.find_field_of_view`.
 
     Args:
         image: uint8 (height, width, 3), RGB.
 
     Returns:
         circle: float64 (3,): center_y, center_x and radius in the image's pixels.
-        found: bool (): False if the circle is that of the centre square.
+        found: bool (): False if none was found, and the circle is inscribed in the central square instead.
     """
     shape = tf.cast(tf.shape(image)[:2], tf.float64)
     scale = tf.minimum(tf.constant(1.0, tf.float64), fundus.WORKING_SIDE / tf.reduce_max(shape))
@@ -62,9 +62,14 @@ def crop_square(image, circle, found, size):
 
 
 def reduce_by_area(image, size):
-    """Reduces uint8 (height, width, channels) to `size` as OpenCV's area interpolation: whole float32."""
+    """Reduces uint8 (height, width, channels) to `size` like OpenCV's area interpolation.
+
+    Returns:
+        float32 (*size, channels), whole numbers.
+    """
     shape, size = tf.shape(image)[:2], tf.convert_to_tensor(size)
-    # TensorFlow's own is faster, but counts where cells begin in float32, and keeps slivers of pixels.
+    # TensorFlow's area interpolation is faster, but computes cell borders in float32 and so includes tiny
+    # fractions of pixels that OpenCV ignores.
     is_exact = tf.reduce_all(64 * shape % size == 0)
     reduced = tf.cond(
         is_exact,
@@ -77,7 +82,7 @@ def reduce_by_area(image, size):
 
 
 def _cell_means(picture, count):
-    """Means over `count` cells along the first axis, which cut pixels as they come; then swaps the axes."""
+    """Means over `count` equal cells along the first axis, with fractions of pixels; swaps the axes."""
     length = tf.shape(picture)[0]
     step = tf.cast(length, tf.float64) / tf.cast(count, tf.float64)
     start = step * tf.range(count, dtype=tf.float64)[:, None]
@@ -99,7 +104,7 @@ def _cell_means(picture, count):
 
 
 def blur(picture, sigma):
-    """OpenCV's Gaussian blur of a float32 picture (height, width), its borders mirrored."""
+    """Blurs a float32 picture (height, width) like OpenCV's Gaussian blur, with mirrored borders."""
     reach = (round(sigma * 8 + 1) | 1) // 2
     weights = np.exp(-(np.arange(-reach, reach + 1) ** 2) / (2 * sigma**2))
     weights = tf.constant(weights / weights.sum(), tf.float32)
@@ -139,12 +144,12 @@ def _edge_points(brightness):
 
 
 def _median(values):
-    """Median of values in 0-255, to 1e-4: sorting them would take longer than all the rest."""
+    """Median of values in 0-255, to within 1e-4; sorting would take longer than all other steps together."""
     return (_ranked(values, (tf.size(values) + 1) // 2) + _ranked(values, tf.size(values) // 2 + 1)) / 2
 
 
 def _ranked(values, rank):
-    """The value of a rank, from 1: the bin of a histogram, and the bin of a histogram of that bin."""
+    """The value of a rank, counted from 1: found by a histogram, then by a finer histogram of one bin."""
     low, width, bins = tf.constant(0.0), 256.0, 4096
     for _ in range(2):
         counts = tf.cumsum(tf.histogram_fixed_width(values, [low, low + width], bins))
@@ -154,7 +159,7 @@ def _ranked(values, rank):
 
 
 def _interpolate(picture, places):
-    """Linear interpolation at float64 (2, ...) of y, x; beyond the border the border's values go on."""
+    """Linear interpolation at places (y, x), float64 (2, ...); beyond the border its values are repeated."""
     height, width = tf.unstack(tf.shape(picture))
     flat, places = tf.reshape(picture, [-1]), tf.cast(places, tf.float32)
     low = tf.floor(places)
@@ -185,9 +190,9 @@ def _outermost_steps(rays, lengths):
 
 
 def _fit_circle(points, shorter_side):
-    """See `fundus._fit_circle`: float64 (3,), NaN if there is none."""
+    """See `fundus._fit_circle`: float64 (3,), NaN if no circle fits."""
     triples = [np.random.default_rng(0).integers(n, size=(fundus.NUM_TRIALS, 3)) for n in _counts()]
-    triples = tf.constant(np.stack(triples), tf.int32)  # the same draws, for any number of points
+    triples = tf.constant(np.stack(triples), tf.int32)  # the draws of `fundus`, for every number of points
     count = tf.shape(points)[0]
     none = tf.fill([3], tf.constant(np.nan, tf.float64))
 

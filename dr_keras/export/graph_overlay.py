@@ -1,4 +1,4 @@
-"""`geometry.place` and `overlay.blend` once more, in TensorFlow, for graphs that are exported."""
+"""`geometry.place` and `overlay.blend` in TensorFlow operations, for exported graphs."""
 
 import cv2
 import numpy as np
@@ -8,23 +8,24 @@ from dr_keras.explain import overlay
 from dr_keras.explain.geometry import LOBES
 from dr_keras.export import graph_fundus, graph_photographs
 
-MAX_SIDE = 512  # pixels, of the picture
+MAX_SIDE = 512  # longest side of the picture, in pixels
 
 
 def overlay_png(data, size, circle, cells, readable, grid, limit):
-    """Draws a map over its photograph; see `overlay.blend`.
+    """Draws an attribution map over its photograph; see `overlay.blend`.
 
     Args:
         data: string (), the encoded photograph.
-        size: int32 (2,), its height and width.
-        circle: float64 (3,), center_y, center_x, radius of the field of view in its pixels.
+        size: int32 (2,), height and width of the photograph.
+        circle: float64 (3,), center_y, center_x and radius of the field of view, in the photograph's pixels.
         cells: float32 (rows, columns), the map, in grade units.
-        readable: bool (): where it is False, there is no picture.
+        readable: bool (): whether the photograph can be read.
         grid: `Grid` of the map.
-        limit: grade units at which the colours end.
+        limit: absolute value in grade units at which the colour scale ends.
 
     Returns:
-        string (): a PNG, its longer side `MAX_SIDE` pixels or, of a smaller photograph, that one's; or "".
+        string (): a PNG file whose longer side is that of the photograph, at most `MAX_SIDE` pixels; "" for
+        a photograph that can't be read.
     """
 
     def draw():
@@ -40,7 +41,7 @@ def overlay_png(data, size, circle, cells, readable, grid, limit):
 
 
 def _frame(data, size):
-    """The photograph, its longer side at most `MAX_SIDE`: whole float32 (height, width, 3)."""
+    """The photograph, reduced to at most `MAX_SIDE` pixels: float32 (height, width, 3), whole numbers."""
     image = graph_photographs.decode(data, size, MAX_SIDE)
     shape = tf.cast(tf.shape(image)[:2], tf.float64)
     scale = tf.minimum(tf.constant(1.0, tf.float64), MAX_SIDE / tf.reduce_max(shape))
@@ -78,7 +79,7 @@ def _sinc(value):
 
 
 def _blend(image, heat, inside, limit):
-    """See `overlay.blend`: whole float32 (height, width, 3)."""
+    """See `overlay.blend`: float32 (height, width, 3), whole numbers."""
     grey = image[..., 1:2]
     strength = tf.minimum(tf.abs(heat) / limit, 1)[..., None]
     opacity = overlay.OPACITY * strength**overlay.STEEPNESS
@@ -86,7 +87,7 @@ def _blend(image, heat, inside, limit):
     colors *= 1 - overlay.RELIEF + overlay.RELIEF * grey / overlay.GREY
     blended = tf.round(tf.clip_by_value(grey * (1 - opacity) + colors * opacity, 0, 255))
     top = _top_regions(heat, inside, limit)
-    inner, outer = _grown(top, 1), _grown(top, 2)  # MAX_SIDE pixels are the least that `blend` knows
+    inner, outer = _grown(top, 1), _grown(top, 2)  # the widths that `blend` uses up to MAX_SIDE pixels
     blended = tf.where((outer & ~inner)[..., None], 0.0, blended)
     return tf.where((inner & ~top)[..., None], 255.0, blended)
 

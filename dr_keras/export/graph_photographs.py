@@ -1,7 +1,7 @@
-"""From the encoded bytes of a photograph to a network's image, in TensorFlow: `preparation` for a graph.
+"""`data.photograph` in TensorFlow operations: from a photograph's encoded bytes to a network's image.
 
-Nothing here raises for a bad photograph: it is answered with a reason, and its neighbours in the batch with
-their grades. EXIF orientation isn't applied, since TensorFlow's decoders don't read it.
+A bad photograph yields a reason and raises no error, so that the others in its batch are graded. EXIF
+orientation isn't applied, since TensorFlow's decoders don't read it.
 """
 
 import tensorflow as tf
@@ -18,7 +18,7 @@ _DAMAGED = "the {} file is damaged and can't be decoded"
 
 
 def prepare(data, image_size, limits):
-    """Prepares one photograph as `preparation.prepare_image` does, and says why where it can't.
+    """Preprocesses one photograph as `Photograph.prepare` does, or says why it can't.
 
     Args:
         data: string (), an encoded JPEG or PNG.
@@ -26,10 +26,10 @@ def prepare(data, image_size, limits):
         limits: `quality.QualityLimits`.
 
     Returns:
-        Dict of tensors: `pixels` float32 (image_size, image_size, 3), RGB, 0-255, whole numbers; `circle`
-        float64 (3,), center_y, center_x, radius in the photograph's own pixels; `size` int32 (2,), its height
-        and width; `message`, string (), why it can't be read, or ""; `fault`, string (), why what was read is
-        too bad to be graded (see `quality.gradability`), or "".
+        Dict of tensors: `pixels`, float32 (image_size, image_size, 3), RGB, 0-255, whole numbers; `circle`,
+        float64 (3,), center_y, center_x and radius of the field of view in the photograph's pixels; `size`,
+        int32 (2,), height and width of the photograph; `message`, string (), why the photograph can't be
+        read, or ""; `fault`, string (), why it is too bad to be graded (see `quality.gradability`), or "".
     """
     is_empty = tf.strings.length(data) == 0
     refused = tf.fill([2], 0), tf.where(is_empty, EMPTY, NOT_AN_IMAGE)
@@ -46,23 +46,26 @@ def prepare(data, image_size, limits):
 
 
 def decode(data, size, min_side):
-    """Decodes a photograph, a JPEG at the smallest scale that keeps `min_side`: uint8 (height, width, 3)."""
+    """Decodes a photograph: uint8 (height, width, 3), RGB.
+
+    A JPEG is decoded at the smallest scale whose shorter side has `min_side` pixels or more.
+    """
     return _decode(data, _reduction(tf.reduce_min(size), min_side))
 
 
 def _guarded(function, data, otherwise):
-    """`function(data)`, or `otherwise` where an operation in it fails."""
-    # A dataset's errors can be passed over; elsewhere in a graph an error ends the whole batch.
+    """Returns `function(data)`, or `otherwise` if an operation in the function fails."""
+    # Only a dataset can ignore errors; elsewhere in a graph an error fails the whole batch.
     tried = tf.data.Dataset.from_tensors(data).map(function).ignore_errors()
     result = tried.concatenate(tf.data.Dataset.from_tensors(otherwise)).take(1)
     options = tf.data.Options()
-    options.autotune.enabled = False  # of no use to a dataset of one
+    options.autotune.enabled = False  # useless for a dataset of one element
     options.experimental_optimization.apply_default_optimizations = False
     return result.with_options(options).get_single_element()
 
 
 def _read_header(data):
-    """Returns the size, int32 (2,), and why the photograph is refused before it is decoded, or ""."""
+    """Returns the size, int32 (2,), and why the photograph can't be decoded, or ""."""
     is_jpeg = _starts_with(data, _JPEG)
     kind = tf.where(is_jpeg, "JPEG", "PNG")
     size = tf.cond(is_jpeg, lambda: tf.io.extract_jpeg_shape(data)[:2], lambda: _png_size(data))
@@ -86,7 +89,7 @@ def _png_size(data):
 
 
 def _ends(data, kind):
-    """Whether a file has its last bytes; a decoder fills what is missing with grey and says nothing."""
+    """Whether a file has its format's last bytes; decoders silently fill the missing part with grey."""
     ending = decoding.ENDINGS[kind]
     start = tf.maximum(0, tf.strings.length(data) - decoding.TAIL)
     tail = _raw(tf.strings.substr(data, start, decoding.TAIL))
@@ -124,7 +127,7 @@ def _decode(data, reduction):
 
 
 def _prepare(data, size, image_size, limits):
-    """Prepares a photograph whose header is good; an operation fails if the rest isn't."""
+    """Preprocesses a photograph with a valid header; an operation fails if the rest is damaged."""
     first = _reduction(tf.reduce_min(size), image_size)
     image, circle, found = _smallest_decode(data, tf.reduce_min(size), image_size, first)
     full = tf.cast(size[0], tf.float64) / tf.cast(tf.shape(image)[0], tf.float64)
@@ -134,7 +137,7 @@ def _prepare(data, size, image_size, limits):
 
 
 def _smallest_decode(data, side, image_size, first):
-    """See `preparation._smallest_decode`: at most three times, each time at a larger scale."""
+    """See `Photograph._decoded_for`: decodes up to three times, each time at a larger scale."""
     full = len(_REDUCTIONS) - 1
 
     def attempt(number, reduction, *_):

@@ -1,4 +1,4 @@
-"""`data.quality` once more, in TensorFlow: whether a prepared photograph can be graded, and why not."""
+"""`data.quality` in TensorFlow operations: whether a preprocessed photograph can be graded, and why not."""
 
 import tensorflow as tf
 
@@ -7,15 +7,15 @@ from dr_keras.export import graph_fundus
 
 
 def fault(square, found, limits):
-    """Says what `quality.gradability` says of a prepared square.
+    """Checks a preprocessed photograph as `quality.gradability` does.
 
     Args:
-        square: float32 (size, size, 3), RGB, 0-255, whole numbers; its size is static.
+        square: float32 (size, size, 3), RGB, 0-255, whole numbers; the shape is static.
         found: bool (): whether a field of view was found.
         limits: `quality.QualityLimits`.
 
     Returns:
-        string (): why it can't be graded, or "".
+        string (): why the photograph can't be graded, or "".
     """
     size = square.shape[0]
     circle = tf.constant([size / 2] * 3, tf.float64)
@@ -26,7 +26,7 @@ def fault(square, found, limits):
 
 
 def _fault(square, size, limits):
-    """See `quality._fault`; `size` is the side of the prepared square."""
+    """See `quality._fault`; `size` is the side of the preprocessed photograph, before its reduction."""
     circle = tf.constant(fundus.disc(quality.SIDE) > 0)
     lit = (tf.reduce_max(square, axis=2) > inspection.SURROUND) & circle
     inside = _eroded(lit, quality.MARGIN)
@@ -54,7 +54,7 @@ def _in_focus(square, inside, limits):
 
 
 def _reason_without_retina(small, found):
-    """See `inspection.reason_without_retina`; `small` is the crop that it looks at."""
+    """See `inspection.reason_without_retina`; `small` is the crop that is inspected."""
     brightest, mean = tf.reduce_max(small, axis=2), tf.reduce_mean(small, axis=2)
     covered = _eroded(brightest > inspection.SURROUND, 5)
     red, green, blue = tf.unstack(tf.boolean_mask(small, covered), axis=1)
@@ -70,7 +70,7 @@ def _reason_without_retina(small, found):
 
 
 def _first(*cases):
-    """The message of the first (condition, message) that holds, or ""."""
+    """Returns the message of the first (condition, message) whose condition holds, or ""."""
     message = ""
     for condition, reason in reversed(cases):
         message = tf.where(condition, reason, message)
@@ -82,7 +82,7 @@ def _share(condition):
 
 
 def _eroded(mask, side):
-    """What of a mask (height, width) lies `side` // 2 pixels or more from its edges and the picture's."""
+    """Erodes a mask (height, width) by a square of `side` pixels; beyond the picture it counts as False."""
     margin = side // 2
     outside = tf.cast(~mask, tf.float32)
     outside = tf.pad(outside, [[margin, margin], [margin, margin]], constant_values=1.0)[None, ..., None]

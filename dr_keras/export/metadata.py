@@ -1,4 +1,4 @@
-"""What travels inside an exported model: how images are made for it, and what its scores mean."""
+"""Metadata of an exported model: how photographs are preprocessed for it, and what its scores mean."""
 
 import io
 import json
@@ -38,18 +38,18 @@ def describe(graders, rules, name):
 
 
 def into_tflite(content, described):
-    """Adds a description to the bytes of a .tflite file, as a zip archive behind them.
+    """Appends metadata to the bytes of a .tflite file, as a zip archive.
 
-    LiteRT's own metadata is kept so: an interpreter passes over it, and `unzip MODEL.tflite` shows it.
+    LiteRT stores its own metadata in the same way: interpreters ignore it, and `unzip MODEL.tflite` shows it.
     """
     file = io.BytesIO(content)
     with zipfile.ZipFile(file, "a") as archive:
-        archive.writestr(zipfile.ZipInfo(METADATA), json.dumps(described))  # without the time of writing
+        archive.writestr(zipfile.ZipInfo(METADATA), json.dumps(described))  # without a time
     return file.getvalue()
 
 
 def into_onnx(content, described):
-    """Adds a description to the bytes of an .onnx file, among its metadata properties."""
+    """Adds metadata to the bytes of an .onnx file, as one of its metadata properties."""
     import onnx
 
     model = onnx.load_from_string(content)

@@ -1,8 +1,8 @@
-"""A run as an ONNX model, for servers that run ONNX: prepared pixels in, the score out, any batch size.
+"""Export to ONNX, for ONNX Runtime and servers: preprocessed images in, scores out, any batch size.
 
-The file holds what `metadata.describe` says, as its property `dr_keras.json`; beside `NAME.onnx` lies
-`NAME.json` with the same and how far it is from Keras. The model takes `image`, float32 (batch, size, size,
-3), RGB, 0-255, and returns scores, float32 (batch, 1), in grade units: means over its networks.
+The file holds the metadata of `metadata.describe` as its property `dr_keras.json`; `NAME.json` beside
+`NAME.onnx` has the same and the comparison with Keras. The model takes `image`, float32 (batch, size, size,
+3), RGB, 0-255, and returns scores, float32 (batch, 1), in grade units, the means over its networks.
 """
 
 import importlib.util
@@ -26,11 +26,11 @@ def convert(graders, quantize="none", representative=None):
 
     Args:
         graders: models from `build_grader` of one image size.
-        quantize: "none".
-        representative: not needed.
+        quantize: must be "none".
+        representative: not used.
 
     Returns:
-        bytes.
+        The file's content as bytes.
 
     Raises:
         InputError: if the converter isn't installed.
@@ -43,11 +43,11 @@ def convert(graders, quantize="none", representative=None):
     scores = []
     for number, grader in enumerate(graders):
         rebuilt = rebuild_float32(grader)
-        rebuilt.name = f"grader_{number}"  # layers of one model need names of their own
+        rebuilt.name = f"grader_{number}"  # the layers of one model need distinct names
         scores.append(rebuilt(image))
     mean = keras.layers.Average(name="score")(scores) if len(scores) > 1 else scores[0]
     whole = keras.Model(image, mean)
-    whole(np.zeros((1, *image.shape[1:]), "float32"))  # the exporter refuses what was never called
+    whole(np.zeros((1, *image.shape[1:]), "float32"))  # the exporter refuses a model that was never called
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.onnx"
         whole.export(path, format="onnx", verbose=False)
@@ -55,12 +55,8 @@ def convert(graders, quantize="none", representative=None):
 
 
 def export_onnx(grader, prepared, path, **options):
-    """Writes a grader as `path`, ending in .onnx, if it grades as Keras does.
+    """Exports a grader to an .onnx file, if its grades agree with those of Keras.
 
-    Args:
-        grader, prepared, path, options: see `check.export_checked`.
-
-    Returns:
-        What was found, in one line.
+    Arguments and result as for `check.export_checked`.
     """
     return check.export_checked(convert, into_onnx, ONNXRuntime, grader, prepared, path, **options)

@@ -1,21 +1,23 @@
-"""A run as a TensorFlow SavedModel that takes photographs as they are: for TF Serving, and to load here.
+"""Export to a TensorFlow SavedModel that takes original photographs, for TF Serving and for Python.
 
-`NAME/<N>/` holds version N. Signatures, dicts in and out, any batch size:
+`NAME/<N>/` holds version N. Its signatures take and return dicts, with any batch size:
 
-- `serving_default`: `image_bytes` string (batch,), encoded JPEGs or PNGs, the original photographs ->
-  `score` float32 (batch,), grade units, NaN where it can't be read; `gradable` bool, by `data.quality`;
-  `grade` int32, -1 where it isn't gradable; `referable` bool, False likewise; `message` string, "" or one
-  line that says why it can't be read or isn't gradable.
-- `explain`, of networks that end in global average pooling: also `map` float32 (batch, rows, columns),
-  signed, grade units (mean over the networks, NaN where it can't be read) and `overlay_png_bytes` string
-  (batch,): the map over the photograph, longer side at most 512 px, limits +-12; "" where it can't be read.
-- `occlude`: as `explain`, of any network, with the occlusion test's map, 8 x 8 windows; limits +-1. It costs
-  as much as 65 photographs.
-- `pixels`: `image` float32 (batch, size, size, 3), prepared, RGB, 0-255 -> `score`, `grade` and `referable`.
+- `serving_default` takes `image_bytes`, string (batch,): original photographs as JPEG or PNG files. It
+  returns `score`, float32 (batch,), in grade units, NaN if the photograph can't be read; `gradable`, bool,
+  see `data.quality`; `grade`, int32, and `referable`, bool, which are -1 and False if the photograph isn't
+  gradable; and `message`, string, one line that says why it can't be read or graded, or "".
+- `explain`, for networks that end in global average pooling, also returns `map`, float32 (batch, rows,
+  columns): the attribution map, signed, in grade units, the mean over the networks, NaN if the photograph
+  can't be read; and `overlay_png_bytes`, string (batch,): the map over the photograph, at most 512 pixels
+  wide or high, with colours from -12 to 12, "" if the photograph can't be read.
+- `occlude` returns the same for any network, with the map of the occlusion test: 8 x 8 windows, colours from
+  -1 to 1. It takes as long as grading 65 photographs.
+- `pixels` takes `image`, float32 (batch, size, size, 3): preprocessed images, RGB, 0-255. It returns `score`,
+  `grade` and `referable`.
 
-`assets.extra/dr_keras.json` says what the model is (see `metadata`), TF Serving reads the requests in
-`assets.extra/tf_serving_warmup_requests`. In Python: `dr_keras.load_grader(path)`, or the signatures
-themselves by `inference.saved_model.load_saved_model(path).grade([bytes, ...])`.
+`assets.extra/dr_keras.json` holds the metadata (see `metadata`); TF Serving reads the requests in
+`assets.extra/tf_serving_warmup_requests`. In Python, load the model with `dr_keras.load_grader(path)`, or
+call its signatures with `inference.saved_model.load_saved_model(path).grade([bytes, ...])`.
 """
 
 import os

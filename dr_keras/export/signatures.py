@@ -1,4 +1,4 @@
-"""The functions that become a SavedModel's signatures; what each takes and returns: see `saved_model`."""
+"""The functions that become a SavedModel's signatures; `saved_model` says what each takes and returns."""
 
 import keras
 import tensorflow as tf
@@ -9,20 +9,20 @@ from dr_keras.export import graph_overlay, graph_photographs
 from dr_keras.models.grader_model import network_of
 from dr_keras.training.scoring import scores_of
 
-_AT_ONCE = 16  # photographs of a batch that are decoded side by side, where there are as many cores
-_WINDOWS = 8  # of the occlusion test, across and down
+_AT_ONCE = 16  # greatest number of photographs of a batch that are decoded in parallel
+_WINDOWS = 8  # number of the occlusion test's windows, across and down
 
 
 class Functions:
-    """The functions of tensors that become signatures.
+    """The functions from tensors to tensors that become signatures.
 
     Args:
         graders: models of one image size.
         rules: `GradingRules`.
 
     Attributes:
-        explains: whether all end in global average pooling, so that there are maps.
-        signatures: dict of name to function.
+        explains: whether all networks end in global average pooling, which the signature `explain` needs.
+        signatures: dict of name -> function.
     """
 
     def __init__(self, graders, rules):
@@ -86,7 +86,7 @@ class Functions:
         size = (None, self._size, self._size, 3)
         pixels = tf.TensorSpec(size, tf.float32, name="image")
         photographs = tf.TensorSpec((None,), tf.string, name="image_bytes")
-        archive = keras.export.ExportArchive()  # what it is told to track it would write a second time
+        archive = keras.export.ExportArchive()  # tracks no model, as it would write its weights a second time
         for name, function in self.signatures.items():
             archive.add_endpoint(name, function, [pixels if name == "pixels" else photographs])
         archive.write_out(folder, verbose=False)
@@ -110,7 +110,7 @@ class Functions:
         return _mean([_never_empty(score, images) for score in self._score])
 
     def _graded(self, scores):
-        """Dict of score, grade and referable of float64 scores (batch,); NaN isn't graded."""
+        """Returns a dict of score, grade and referable for float64 scores (batch,); NaN gets grade -1."""
         grades = tf.reduce_sum(tf.cast(scores[:, None] >= self._cuts, tf.int32), axis=1)
         grades = tf.where(tf.math.is_nan(scores), -1, grades)
         score = tf.cast(scores, tf.float32)
@@ -132,7 +132,7 @@ def _mean(scores):
 
 
 def _never_empty(step, images):
-    """Puts a black image into an empty batch, which oneDNN's convolutions don't take; drops its result."""
+    """Adds a black image to an empty batch, which oneDNN's convolutions refuse, and drops its result."""
     count = tf.shape(images)[0]
     results = step(tf.pad(images, [[0, tf.maximum(0, 1 - count)], [0, 0], [0, 0], [0, 0]]))
     return tf.nest.map_structure(lambda result: result[:count], results)

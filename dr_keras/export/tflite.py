@@ -1,7 +1,7 @@
-"""A run as a TFLite (LiteRT) model for phones: prepared pixels in, the score out, batch 1.
+"""Export to TFLite (LiteRT), for phones: one preprocessed image in, its score out.
 
-The file holds what `metadata.describe` says as `dr_keras.json`, in a zip archive behind the model (`unzip`
-shows it); beside `NAME.tflite` lies `NAME.json` with the same and how far it is from Keras. The model takes
+The file holds the metadata of `metadata.describe` as `dr_keras.json`, in a zip archive behind the model that
+`unzip` can read; `NAME.json` beside `NAME.tflite` has the same and the comparison with Keras. The model takes
 `image`, float32 (1, size, size, 3), RGB, 0-255, and returns `score`, float32 (1,), in grade units, the mean
 over its networks.
 """
@@ -20,7 +20,8 @@ from dr_keras.models.grader_model import network_of, rules_of
 from dr_keras.training.scoring import scoring_step
 
 QUANTIZATIONS = ("none", "float16", "int8")
-_FLOAT32_OPS = ["CONCATENATION", "DIV", "MEAN", "MUL", "STRIDED_SLICE", "SUB"]  # under int8
+# Operations that stay in float32 in an int8 model.
+_FLOAT32_OPS = ["CONCATENATION", "DIV", "MEAN", "MUL", "STRIDED_SLICE", "SUB"]
 
 
 def convert(graders, quantize="none", representative=None):
@@ -28,12 +29,13 @@ def convert(graders, quantize="none", representative=None):
 
     Args:
         graders: models from `build_grader` of one image size.
-        quantize: "none", "float16" (weights) or "int8": weights and activations of the convolutions; pooling
-            and a linear head stay float32, and the scores' mean shift on the photographs is taken back.
-        representative: for int8: images (n, size, size, 3), RGB, 0-255, that the ranges are taken from.
+        quantize: "none", "float16" (weights only) or "int8" (weights and activations of the convolutions;
+            pooling and a linear head stay float32, and the mean shift of the scores is corrected).
+        representative: for int8, images (n, size, size, 3), RGB, 0-255, from which the activations' ranges
+            and the mean shift of the scores are measured.
 
     Returns:
-        bytes.
+        The file's content as bytes.
     """
     if quantize not in QUANTIZATIONS:
         raise ValueError(f"`quantize` must be one of {QUANTIZATIONS}. Received: quantize={quantize!r}")
@@ -72,10 +74,10 @@ def _convert(graders, quantize, images=None, shift=0.0):
 
 
 def _selectively_quantized(converter, graders):
-    """Leaves what pools and weighs in float32: with 8 bits there scores were off by 0.22 on average."""
+    """Quantises all but pooling and a linear head, which in 8 bits made scores wrong by 0.22 on average."""
     layers = [layer for grader in graders for layer in network_of(grader).layers]
     is_linear = sum(isinstance(layer, keras.layers.Dense) for layer in layers) == len(graders)
-    heads = ["FULLY_CONNECTED"] if is_linear else []  # hidden layers are large
+    heads = ["FULLY_CONNECTED"] if is_linear else []  # hidden layers are large: quantised
     options = tf.lite.experimental.QuantizationDebugOptions(denylisted_ops=_FLOAT32_OPS + heads)
     debugger = tf.lite.experimental.QuantizationDebugger(
         converter=converter, debug_dataset=lambda: iter(()), debug_options=options
@@ -84,14 +86,9 @@ def _selectively_quantized(converter, graders):
 
 
 def export_tflite(grader, prepared, path, quantize="none", **options):
-    """Writes a grader as `path`, ending in .tflite, if it grades as Keras does.
+    """Exports a grader to a .tflite file, if its grades agree with those of Keras.
 
-    Args:
-        grader, prepared, path, options: see `check.export_checked`.
-        quantize: see `convert`.
-
-    Returns:
-        What was found, in one line.
+    Arguments and result as for `check.export_checked`; `quantize` as for `convert`.
     """
     return check.export_checked(
         convert, into_tflite, TFLiteRuntime, grader, prepared, path, quantize, **options

@@ -1,7 +1,7 @@
 """Warm-up requests for TF Serving: a TFRecord of `tensorflow.serving.PredictionLog` messages.
 
-Written without the package tensorflow-serving-api, which asks for another TensorFlow: of these messages only
-a few fields are needed, all of them nested messages and strings.
+The messages are encoded here and not by the package tensorflow-serving-api, which requires another version of
+TensorFlow. Only a few of their fields are needed, all of them nested messages and strings.
 """
 
 import cv2
@@ -10,10 +10,7 @@ import tensorflow as tf
 from dr_keras.data import synthetic
 
 FILE = "tf_serving_warmup_requests"
-SIGNATURES = (
-    "serving_default",
-    "explain",
-)  # the occlusion test would take too long, pixels take no photograph
+SIGNATURES = ("serving_default", "explain")  # `occlude` would take too long; `pixels` takes no photograph
 # Field numbers of prediction_log.proto, predict.proto and model.proto.
 _PREDICT_LOG, _REQUEST, _MODEL_SPEC, _INPUTS, _KEY, _VALUE, _NAME, _SIGNATURE = 6, 1, 1, 2, 1, 2, 1, 3
 
@@ -38,13 +35,13 @@ def write_requests(path, name, signatures):
 
 
 def photograph():
-    """A synthetic photograph as JPEG, of the size that small fundus cameras make."""
+    """Returns a synthetic photograph as JPEG bytes, as large as those of small fundus cameras."""
     image = synthetic.draw_fundus(seed=0, grade=2, size=1024).image
     return cv2.imencode(".jpg", image[..., ::-1])[1].tobytes()
 
 
 def _field(number, content):
-    """A length-delimited field of the protocol-buffer wire format: tag, length, content."""
+    """Encodes a length-delimited field in the protocol-buffer wire format: tag, length, content."""
     return _varint(number << 3 | 2) + _varint(len(content)) + content
 
 

@@ -1,4 +1,4 @@
-"""Grading photographs and datasets with a model, in whatever form it is kept."""
+"""Grading photographs and datasets with a model in any of its file formats."""
 
 import lazy_loader
 

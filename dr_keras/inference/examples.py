@@ -1,4 +1,4 @@
-"""Photographs that show how a model grades: some of each grade, explained by networks that never saw them."""
+"""Example photographs of each grade, explained by networks that weren't trained on them."""
 
 import collections
 import dataclasses
@@ -14,12 +14,12 @@ from dr_keras.inference.split_scores import score_split
 
 @dataclasses.dataclass(frozen=True)
 class Example:
-    """A graded photograph and the networks that may judge it.
+    """A photograph with a true grade, and the networks that weren't trained on it.
 
     Attributes:
         photograph: `StoredPhotograph` with an image of each grader's size.
-        label: its true grade.
-        networks: of each grader, the positions of its networks whose mean its score is.
+        label: true grade of the photograph.
+        networks: for each grader, the positions of its networks that score the photograph.
     """
 
     photograph: StoredPhotograph
@@ -28,7 +28,7 @@ class Example:
 
     @property
     def path(self):
-        """The original photograph's path."""
+        """Path of the original photograph."""
         return self.photograph.name
 
 
@@ -81,7 +81,9 @@ def find_examples(
         found.append({path: position for position, path in enumerate(paths)})
     common = [path for path in found[0] if all(path in others for others in found)]
     if not common:
-        raise InputError(f"--split={split}: no photograph that all models may judge; name them one by one")
+        raise InputError(
+            f"--split={split}: the models have no photograph of this split in common; name them one by one"
+        )
     at = np.array([[positions[path] for path in common] for positions in found])
     fused = np.mean([scores.scores[row] for scores, row in zip(scored, at, strict=True)], axis=0)
     labels = opened[0].grades[scored[0].indices[at[0]]]
@@ -115,16 +117,16 @@ def choose(labels, scores, per_grade=4, thresholds=DEFAULT_THRESHOLDS, seed=0):
 
 
 def explain_examples(graders, examples, method="ram", progress=None, **options):
-    """Explains each example by its own networks.
+    """Explains each example with the networks that weren't trained on it.
 
     Args:
-        graders: `Grader`s, as given to `find_examples`.
-        examples: its result.
-        method, **options: of `Explainer`.
-        progress: wraps the iteration as `tqdm.tqdm` does, called with `total`.
+        graders: list of `Grader`, as given to `find_examples`.
+        examples: result of `find_examples`.
+        method, **options: arguments of `Explainer`.
+        progress: wraps the iteration as `tqdm.tqdm` does; called with `total`.
 
     Yields:
-        (path, `Explanation` or None, reason), in an order of its own.
+        (path, `Explanation` or None, reason), grouped by networks rather than in the order of `examples`.
     """
     results = _explain(graders, examples, method, options)
     yield from progress(results, total=len(examples)) if progress else results

@@ -1,4 +1,4 @@
-"""The forms in which a model is kept, told apart without loading any of them."""
+"""The file formats of models: telling them apart without loading a model, and reading their metadata."""
 
 import json
 import zipfile
@@ -14,7 +14,7 @@ _SUFFIXES = {".tflite": TFLITE, ".onnx": ONNX}
 
 
 def format_of(path):
-    """Which of `FORMATS` a path holds; a run folder, and what is none of them, counts as "keras"."""
+    """Returns which of `FORMATS` a path holds. A run folder counts as "keras", and so does anything else."""
     path = Path(path)
     if path.suffix in _SUFFIXES:
         return _SUFFIXES[path.suffix]
@@ -23,7 +23,7 @@ def format_of(path):
 
 
 def check_model(path):
-    """Raises `InputError` unless a path holds a model; nothing of it is loaded."""
+    """Raises `InputError` unless a path holds a model, without loading it."""
     kind = format_of(path)
     if kind == KERAS and not Path(path).exists():
         expected = "expected a run folder, a .keras, .tflite or .onnx file, or the folder of a SavedModel"
@@ -37,10 +37,10 @@ def check_model(path):
 
 
 def find_version(path):
-    """Finds an exported SavedModel: the folder of a version, `path` itself or the highest version in it.
+    """Returns the folder of an exported SavedModel's version: `path` itself, or the highest version in it.
 
     Raises:
-        InputError: if there is none, or one that this project didn't export.
+        InputError: if there is no SavedModel, or this project didn't export it.
     """
     path = Path(path)
     if not (path / "saved_model.pb").is_file():
@@ -53,14 +53,14 @@ def find_version(path):
 
 
 def versions(folder):
-    """Numbers of the versions in a folder: a list, empty if there is no such folder."""
+    """Returns the list of version numbers in a folder; it is empty if there is no such folder."""
     folder = Path(folder)
     names = [item.name for item in folder.iterdir()] if folder.is_dir() else []
     return [int(name) for name in names if name.isdigit()]
 
 
 def model_files(path):
-    """The files that a model consists of: several where there are folds, and for a SavedModel.
+    """Returns the files of a model; a run with folds and a SavedModel have several.
 
     Raises:
         InputError: if there is no model.
@@ -75,23 +75,23 @@ def model_files(path):
 
 
 def read_saved_model_metadata(version):
-    """Reads what an exported SavedModel says of itself: a dict, see `export.metadata.describe`.
+    """Reads the metadata of an exported SavedModel: the dict of `export.metadata.describe`.
 
     Raises:
-        InputError: if it is missing or damaged.
+        InputError: if the metadata is missing or damaged.
     """
     return parse_metadata((Path(version) / EXTRA / METADATA).read_bytes, Path(version) / EXTRA / METADATA)
 
 
 def read_tflite_metadata(content, name):
-    """Reads the metadata inside a .tflite file, whose end is a zip archive, as LiteRT's own metadata is.
+    """Reads the metadata in the zip archive at the end of a .tflite file, where LiteRT keeps its own, too.
 
     Args:
-        content: the file, opened for reading bytes.
-        name: what errors call it.
+        content: path of the file, or a binary file object.
+        name: name of the file in error messages.
 
     Raises:
-        InputError: if there is none.
+        InputError: if the metadata is missing or damaged.
     """
 
     def read():
@@ -102,12 +102,12 @@ def read_tflite_metadata(content, name):
 
 
 def parse_metadata(read, name):
-    """Parses the JSON bytes that `read()` returns; `InputError` naming `name` if that isn't metadata."""
+    """Parses the metadata, JSON bytes that `read()` returns; raises `InputError` with `name` if it can't."""
     try:
         metadata = json.loads(read())
         return metadata | {"rules": GradingRules.from_dict(metadata["rules"])}
     except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile):
         raise InputError(
             f"{name}: doesn't say how to prepare photographs for it and to grade its scores; expected a "
-            "model made by this version's scripts/export.py"
+            "model exported by this version's scripts/export.py"
         ) from None

@@ -1,4 +1,4 @@
-"""What a model says of one photograph, and the table of many: one row a photograph."""
+"""The result of grading one photograph, and the table of many results, one row per photograph."""
 
 import dataclasses
 import math
@@ -14,18 +14,17 @@ NO_NUMBER = "the model's score isn't a number"
 
 @dataclasses.dataclass(frozen=True)
 class Graded:
-    """What a model says of a photograph.
+    """The result of grading a photograph.
 
     Attributes:
-        image: the photograph's path, or what it was called.
-        score: in grade units, NaN for a photograph that can't be read. Of one that can be read but not graded
-            it means nothing.
+        image: path or name of the photograph.
+        score: in grade units; NaN if the photograph can't be read, meaningless if it can't be graded.
         grade: 0-4, or None if the photograph can't be graded.
-        grade_name: the ICDR name of the grade, or "".
-        referable: whether the eye should be seen by an ophthalmologist, or None without a grade.
+        grade_name: ICDR name of the grade, or "".
+        referable: whether an ophthalmologist should see the eye, or None without a grade.
         gradable: whether the photograph can be read and is good enough to be graded.
-        reason: why it isn't gradable, or "".
-        readable: whether it can be read at all.
+        reason: why the photograph isn't gradable, or "".
+        readable: whether the photograph can be read at all.
     """
 
     image: str
@@ -39,7 +38,7 @@ class Graded:
 
     @classmethod
     def of_score(cls, image, score, fault, rules):
-        """Cuts a score into a grade, unless `fault` says why the photograph is too bad to be graded."""
+        """Makes the result of a score; a `fault` says why the photograph is too bad to be graded, or ""."""
         score = float(score)
         if math.isnan(score):
             return cls.unreadable(image, NO_NUMBER)
@@ -50,7 +49,7 @@ class Graded:
 
     @classmethod
     def of_answer(cls, image, score, grade, message, rules=GradingRules()):
-        """Takes over what a server answers: NaN, -1 and the reason where a photograph can't be read."""
+        """Makes the result of a server's answer: NaN, -1 and the reason for an unreadable photograph."""
         if math.isnan(score):
             return cls.unreadable(image, message or NO_NUMBER)
         if message:
@@ -59,12 +58,12 @@ class Graded:
 
     @classmethod
     def unreadable(cls, image, reason):
-        """A photograph that has no score, and why."""
+        """Makes the result of a photograph that can't be scored, for a reason."""
         return cls(image, math.nan, None, "", None, False, reason, readable=False)
 
 
 def grade_row(graded):
-    """Returns the row of a `Graded`: dict of `GRADE_COLUMNS`, in order, "" where there is nothing to say."""
+    """Returns a `Graded` as a row of the table: dict with the keys `GRADE_COLUMNS`, "" for unknown values."""
     if not graded.readable:
         values = (graded.image, "", "", "", "", graded.reason, "", "")
     else:
@@ -75,7 +74,7 @@ def grade_row(graded):
 
 
 def grade_line(graded):
-    """Returns one line for a person to read: the photograph, its grade and score, or why it has none."""
+    """Returns a readable line: the photograph with its grade and score, or why it has none."""
     if not graded.gradable:
         return f"{graded.image}: {'not gradable' if graded.readable else 'unreadable'}: {graded.reason}"
     referable = "referable" if graded.referable else "not referable"
@@ -85,7 +84,7 @@ def grade_line(graded):
 
 @dataclasses.dataclass
 class Counts:
-    """How many photographs of a table were graded, couldn't be graded, and couldn't be read."""
+    """Numbers of photographs that were graded, couldn't be graded, and couldn't be read."""
 
     graded: int = 0
     not_gradable: int = 0
@@ -135,7 +134,7 @@ def write_grades(path, results):
 
 
 def print_grades(results):
-    """Prints a line for each of an iterable of `Graded`; returns `Counts`."""
+    """Prints a line for each `Graded` of an iterable; returns `Counts`."""
     counts = Counts()
     for graded in results:
         print(grade_line(graded), flush=True)

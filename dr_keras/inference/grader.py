@@ -1,4 +1,4 @@
-"""The grader: one object that grades and explains photographs, whatever form its model is kept in."""
+"""The grader: one object that grades and explains photographs with a model of any file format."""
 
 import dataclasses
 import os
@@ -21,13 +21,13 @@ def load_grader(model=None, thresholds=None):
         model: a run folder of `scripts/train.py`, a `.keras`, `.tflite` or `.onnx` file, or the folder of a
             SavedModel; None takes the grader that comes with the project. The score of a run with folds is
             the mean over its networks.
-        thresholds: four increasing cuts from score to grade; None takes the model's own.
+        thresholds: four increasing scores that separate the grades; None takes the model's own.
 
     Returns:
         A `Grader`.
 
     Raises:
-        InputError: if there is no model, or none that carries its grading rules.
+        InputError: if there is no model, or it doesn't carry its grading rules.
     """
     path = shipped_path(*GRADER) if model is None else model
     if not isinstance(path, (str, os.PathLike)):
@@ -70,7 +70,7 @@ class Grader:
 
     @classmethod
     def of_networks(cls, networks, name="grader", thresholds=None):
-        """Makes a grader of Keras models of `models.build_grader`, whose scores are averaged."""
+        """Makes a grader of Keras models from `models.build_grader`, whose scores are averaged."""
         return cls(KerasRuntime(networks), name, thresholds)
 
     @property
@@ -82,14 +82,14 @@ class Grader:
         """Grades a photograph, or a list of them.
 
         Args:
-            photographs: one photograph, or a list or tuple of them.
-            batch_size: photographs that go through the networks at once.
+            photographs: one photograph, or a list or tuple of photographs.
+            batch_size: number of photographs that go through the networks at once.
 
         Returns:
-            `Graded`; for a list, a list of them in the same order.
+            `Graded`; for a list, a list of `Graded` in the same order.
 
         Raises:
-            ValueError: on an empty list, or what isn't a photograph: values in 0-1, another shape, BGR order.
+            ValueError: on an empty list, or an array with values in 0-1, another shape or BGR order.
         """
         if not isinstance(photographs, (list, tuple)):
             return next(iter(self.grade_each([photographs], 1)))
@@ -140,11 +140,11 @@ class Grader:
         return explanations if several else explanations[0]
 
     def score_prepared(self, images, network=None):
-        """Scores prepared images.
+        """Scores preprocessed images.
 
         Args:
             images: uint8 (n, image_size, image_size, 3), RGB, 0-255.
-            network: which of the networks; None takes the mean over all.
+            network: position of the network to score with; None takes the mean over all networks.
 
         Returns:
             float64 (n,), in grade units.
@@ -152,11 +152,10 @@ class Grader:
         return self._runtime.score(images, network)
 
     def open(self, open_prepared):
-        """Opens a dataset as the grader takes it.
+        """Opens a dataset, preprocessed as the grader expects.
 
         Args:
-            open_prepared: called with the image size and the normalisation's steps; returns a
-                `PreparedDataset`.
+            open_prepared: takes the image size and the preprocessing steps, and returns a `PreparedDataset`.
         """
         return open_prepared(self.image_size, self.rules.normalization)
 
@@ -176,15 +175,15 @@ def _check_some(photographs):
 
 
 def explainer_of(graders, method="ram", networks=None, **options):
-    """Returns an `explain.Explainer` of one or several graders, whose maps are laid over one another.
+    """Returns an `explain.Explainer` of one or several graders, whose attribution maps are averaged.
 
     Args:
         graders: list of `Grader`.
-        method, **options: of the `Explainer`.
-        networks: for each grader the positions of the networks that may explain; None: all of them.
+        method, **options: arguments of `Explainer`.
+        networks: for each grader the positions of the networks to use; None uses all of them.
 
     Raises:
-        InputError: if the graders' normalisation differs, or one isn't a Keras model.
+        InputError: if the graders differ in preprocessing, or one isn't a Keras model.
     """
     from dr_keras.explain.explainer import Explainer
 
@@ -200,12 +199,12 @@ def explainer_of(graders, method="ram", networks=None, **options):
 
 
 def networks_at(graders, positions):
-    """Picks of each grader the networks at the given positions: list of lists."""
+    """Returns, for each grader, the list of its networks at the given positions."""
     return [[grader.networks[k] for k in some] for grader, some in zip(graders, positions, strict=True)]
 
 
 def common_normalization(graders):
-    """The normalisation that graders share; `InputError` if they don't."""
+    """Returns the preprocessing steps that all graders share; raises `InputError` if they differ."""
     found = {grader.rules.normalization for grader in graders}
     if len(found) > 1:
         words = " and ".join(",".join(steps) or "none" for steps in sorted(found))

@@ -1,4 +1,4 @@
-"""An exported SavedModel, loaded: its signatures as methods; `export.saved_model` says what they do."""
+"""A loaded SavedModel whose signatures are methods; `export.saved_model` describes the signatures."""
 
 from pathlib import Path
 
@@ -23,16 +23,17 @@ def load_saved_model(path):
 
 
 class SavedModel:
-    """An exported model, loaded.
+    """A loaded SavedModel.
 
     Args:
         path: folder of a version.
 
     Attributes:
-        path: the folder; `version`: its number, or None where it was renamed.
-        metadata: dict, what `dr_keras.json` says, its `rules` as `GradingRules`.
-        image_size: side of the prepared images, in pixels.
-        explains: whether it has maps.
+        path: as given.
+        version: number of the version, or None if the folder was renamed.
+        metadata: content of `dr_keras.json` as a dict, with its `rules` as `GradingRules`.
+        image_size: side of the preprocessed images, in pixels.
+        explains: whether the model has the signature `explain`.
     """
 
     def __init__(self, path):
@@ -45,19 +46,19 @@ class SavedModel:
         self.explains = "explain" in self.signatures
 
     def grade(self, photographs):
-        """Grades encoded photographs (list of bytes): dict of arrays (n,), as `serving_default`."""
+        """Grades encoded photographs (list of bytes): dict of arrays (n,), from `serving_default`."""
         return self._call("serving_default", image_bytes=tf.constant(photographs, tf.string))
 
     def explain(self, photographs):
-        """Grades and explains encoded photographs: dict of arrays, as signature `explain`."""
+        """Grades and explains encoded photographs: dict of arrays, from the signature `explain`."""
         return self._call("explain", image_bytes=tf.constant(photographs, tf.string))
 
     def occlude(self, photographs):
-        """Grades encoded photographs and hides parts of each: dict of arrays, as signature `occlude`."""
+        """Grades encoded photographs and tests them by occlusion: dict of arrays, from `occlude`."""
         return self._call("occlude", image_bytes=tf.constant(photographs, tf.string))
 
     def grade_pixels(self, images):
-        """Grades prepared images (n, size, size, 3), RGB, 0-255: dict of arrays (n,), as `pixels`."""
+        """Grades preprocessed images (n, size, size, 3), RGB, 0-255: dict of arrays (n,), from `pixels`."""
         return self._call("pixels", image=tf.cast(images, tf.float32))
 
     def _call(self, signature, **inputs):

@@ -1,4 +1,4 @@
-"""One protocol for every engine that runs a model: prepared images in, scores out."""
+"""One protocol for every engine that runs a model: preprocessed images in, scores out."""
 
 import functools
 import io
@@ -15,14 +15,14 @@ FOREIGN = "not a model made by scripts/export.py"
 
 
 class Runtime(Protocol):
-    """A loaded model, in whatever form it is kept.
+    """A loaded model of any file format.
 
     Attributes:
-        image_size: side of the square images that it takes, in pixels.
+        image_size: side of the square images that the model takes, in pixels.
         rules: `GradingRules`.
-        num_networks: how many networks it scores with; the score of a photograph is their mean.
-        networks: their Keras models, where they are such; else empty.
-        sha256: of the weights; the same for a model and for what was exported of it.
+        num_networks: number of networks, whose scores are averaged.
+        networks: list of the Keras models; empty for an exported model.
+        sha256: SHA-256 of the weights; an exported model has that of the model it was made from.
     """
 
     image_size: int
@@ -32,11 +32,11 @@ class Runtime(Protocol):
     sha256: str
 
     def score(self, images, network=None):
-        """Scores prepared images.
+        """Scores preprocessed images.
 
         Args:
             images: uint8 (n, image_size, image_size, 3), RGB, 0-255.
-            network: which network; None takes the mean over all.
+            network: position of the network to score with; None takes the mean over all networks.
 
         Returns:
             float64 (n,), in grade units.
@@ -45,10 +45,10 @@ class Runtime(Protocol):
 
 
 class KerasRuntime:
-    """Keras models of one image size and one set of rules, such as those of a run's folds.
+    """Keras models with the same image size and rules, such as those of a run's folds.
 
     Args:
-        networks: models of `models.build_grader`.
+        networks: models from `models.build_grader`.
     """
 
     def __init__(self, networks):
@@ -78,7 +78,7 @@ class KerasRuntime:
 
 
 class _Exported:
-    """An exported model, whose networks are one."""
+    """An exported model, which counts as one network."""
 
     num_networks = 1
 
@@ -92,11 +92,11 @@ class TFLiteRuntime(_Exported):
     """A .tflite file, run by LiteRT.
 
     Args:
-        model: its path, or its bytes.
-        threads: that it computes with; all cores if None.
+        model: path or bytes of the file.
+        threads: number of threads; None uses all cores.
 
     Raises:
-        InputError: if LiteRT isn't installed, or the file isn't such a model.
+        InputError: if LiteRT isn't installed, or the file isn't a model of this project.
     """
 
     def __init__(self, model, threads=None):
@@ -128,10 +128,10 @@ class ONNXRuntime(_Exported):
     """An .onnx file, run by ONNX Runtime.
 
     Args:
-        model: its path, or its bytes.
+        model: path or bytes of the file.
 
     Raises:
-        InputError: if ONNX Runtime isn't installed, or the file isn't such a model.
+        InputError: if ONNX Runtime isn't installed, or the file isn't a model of this project.
     """
 
     def __init__(self, model):
@@ -143,7 +143,7 @@ class ONNXRuntime(_Exported):
         try:
             self._session = onnxruntime.InferenceSession(model if isinstance(model, bytes) else str(model))
             properties = self._session.get_modelmeta().custom_metadata_map
-        except Exception as error:  # its errors have no class in common
+        except Exception as error:  # ONNX Runtime's errors have no common base class
             raise InputError(f"{name}: {FOREIGN} ({str(error).splitlines()[0]})") from None
         super().__init__(formats.parse_metadata(lambda: properties[formats.METADATA], name))
 
@@ -157,10 +157,10 @@ class SavedModelRuntime(_Exported):
     """A TensorFlow SavedModel, run by its signature `pixels`.
 
     Args:
-        path: folder of a version, or of the versions: then the highest.
+        path: folder of a version, or the folder of all versions, of which the highest is taken.
 
     Raises:
-        InputError: if there is none, or one that this project didn't export.
+        InputError: if there is no SavedModel, or this project didn't export it.
     """
 
     def __init__(self, path):
@@ -175,10 +175,10 @@ class SavedModelRuntime(_Exported):
 
 
 def open_runtime(path):
-    """Loads a model, in whatever of `formats.FORMATS` it is kept.
+    """Loads a model of any of `formats.FORMATS` and returns its `Runtime`.
 
     Raises:
-        InputError: if there is no model, or none that says how its scores become grades.
+        InputError: if there is no model, or it doesn't carry its grading rules.
     """
     formats.check_model(path)
     kind = formats.format_of(path)
@@ -202,7 +202,7 @@ def _open_keras(path):
 
 
 def name_of(path):
-    """What a model is called where it is served or reported: its folder, or its file without the suffix."""
+    """Returns a model's name for servers and reports: its folder's name, or its file's without suffix."""
     path = Path(os.path.abspath(path))
     if path.is_file() and path.stem != "model":
         return path.stem

@@ -1,4 +1,4 @@
-"""Scores of a dataset's photographs, each by the networks that were neither trained nor chosen on it."""
+"""Scores of a dataset's photographs by networks that were neither trained nor selected on them."""
 
 import collections
 import dataclasses
@@ -18,10 +18,10 @@ class SplitScores:
     Attributes:
         indices: int array (n,): positions of the scored photographs in the dataset, fold by fold.
         scores: float64 (n,), in grade units.
-        split: the split that they make up; for `auto` the one chosen.
-        is_run_data: whether the dataset is the one that the model was trained on.
-        ungraded: how many photographs of the split have no grade and were left out.
-        scored_by: bool (networks, n): which networks each score is the mean of.
+        split: name of the photographs' split; for "auto", the name of the split that was taken.
+        is_run_data: whether the model was trained on this dataset.
+        ungraded: number of photographs of the split that have no true grade and were left out.
+        scored_by: bool (networks, n): the networks whose mean each score is.
     """
 
     indices: np.ndarray
@@ -35,24 +35,24 @@ class SplitScores:
 def score_split(grader, prepared, split="auto", batch_size=32, progress=None):
     """Scores the graded photographs of a split.
 
-    Photographs that a run knows have the split of its `split.csv`; those of a dataset that it doesn't know,
-    the dataset's own. Where the run has folds, a photograph's score is the mean over the networks that were
-    neither trained nor chosen on it: its own fold's for the run's photographs, all for others.
+    The splits are those of the run's `split.csv` or, for a dataset that the model wasn't trained on, the
+    dataset's own. For a run with folds, a photograph's score is the mean over the networks that were neither
+    trained nor selected on it: one network for photographs of the run's dataset, all for others.
 
     Args:
         grader: `Grader`.
         prepared: `PreparedDataset` of the grader's image size.
-        split: "all", "train", "validation", "test", "held_out", or "auto": what the model was never trained
-            on, that is the first of held_out, test and validation that isn't empty, else, of a dataset that
-            the run doesn't know, all.
-        batch_size: photographs in a batch.
-        progress: wraps the iteration over batches as `tqdm.tqdm` does, called with `total`.
+        split: "all", "train", "validation", "test", "held_out" or "auto". "auto" takes the photographs that
+            the model wasn't trained on: the first of held_out, test and validation that isn't empty, or all
+            photographs of a dataset without these splits that the model wasn't trained on.
+        batch_size: number of photographs in a batch.
+        progress: wraps the iteration over batches as `tqdm.tqdm` does; called with `total`.
 
     Returns:
         `SplitScores`.
 
     Raises:
-        InputError: if no photograph of the split has a grade.
+        InputError: if no photograph of the split has a true grade.
     """
     known = _known_splits(grader, prepared)
     is_run_data = bool((known != run_folder.UNKNOWN).any())
@@ -76,8 +76,8 @@ def score_split(grader, prepared, split="auto", batch_size=32, progress=None):
 
 
 def _known_splits(grader, prepared):
-    """The split that each network's `split.csv` gives to each photograph: array (networks, photographs)."""
-    if not grader.model_files:  # an exported model, which doesn't know what it was trained on
+    """Returns the split that each network's `split.csv` gives to each photograph: (networks, photographs)."""
+    if not grader.model_files:  # an exported model has no list of the photographs that it was trained on
         return np.full((grader.num_networks, len(prepared)), run_folder.UNKNOWN)
     tables = [path.parent / run_folder.SPLIT for path in grader.model_files]
     return np.stack([run_folder.splits_of(table, prepared.records) for table in tables])
@@ -92,16 +92,16 @@ def _score(grader, network, prepared, indices, batch_size, progress):
 
 
 def _merge(known, prepared):
-    """One split for each photograph of a run, from those (networks, photographs) that its folds give it."""
+    """Returns one split per photograph, from the splits (networks, photographs) of the run's folds."""
     if len(known) == 1:
         return known[0]
-    # What no fold holds out was used by none: the dataset's own test split, or left out.
+    # Photographs that no fold holds out weren't used: they are the dataset's test split, or were left out.
     official = [record.split if record.split == "test" else "" for record in prepared.records]
     return np.where((known == "held_out").any(axis=0), "held_out", official)
 
 
 def _choose(splits, split, is_run_data):
-    """Returns the name of a split that isn't "auto", and bool (n,): the photographs in it."""
+    """Returns the split's name, with "auto" resolved, and bool (n,): which photographs are in the split."""
     if split == "auto":
         unseen = [name for name in _AUTO if name in splits]
         split = unseen[0] if unseen else "train" if is_run_data else "all"

@@ -1,4 +1,4 @@
-"""Layers that AlexNet has and Keras hasn't, or hasn't for every device."""
+"""Layers of AlexNet that Keras lacks, or doesn't run on every device."""
 
 import keras
 import numpy as np
@@ -11,14 +11,14 @@ PACKAGE = "dr_keras"
 
 @keras.saving.register_keras_serializable(package=PACKAGE)
 class LocalResponseNormalization(keras.layers.Layer):
-    """Divides each value by a power of the squares in the channels around it (Krizhevsky 2012, section 3.3).
+    """Normalises each value by the energy of the channels around it (Krizhevsky 2012, section 3.3).
 
-    `x / (bias + alpha / size * sum of squares over size neighbouring channels) ** beta`, in Caffe's
-    writing of alpha. Input and output: (batch, height, width, channels).
+    `x / (bias + alpha / size * sum of squares over size neighbouring channels) ** beta`, where alpha is
+    divided by size as in Caffe. Input and output: (batch, height, width, channels).
 
     Args:
-        size: channels in the sum, an odd number.
-        alpha, beta, bias: as in the formula; the defaults are AlexNet's in Caffe.
+        size: number of channels in the sum, odd.
+        alpha, beta, bias: as in the formula; the defaults are those of AlexNet in Caffe.
     """
 
     def __init__(self, size=5, alpha=1e-4, beta=0.75, bias=1.0, **kwargs):
@@ -28,10 +28,10 @@ class LocalResponseNormalization(keras.layers.Layer):
         self.size, self.alpha, self.beta, self.bias = size, alpha, beta, bias
 
     def call(self, inputs):
-        """Normalises in float32, whatever the precision.
+        """Normalises in float32, whatever the precision policy.
 
-        The sum over neighbours is a product with a banded matrix, the power an exponential: shifted
-        slices and `power` have gradients that took half of a training step.
+        The sum over neighbours is a product with a banded matrix and the power is an exponential, because
+        the gradients of shifted slices and of `power` took half of a training step.
         """
         x, place = ops.cast(inputs, "float32"), np.arange(inputs.shape[-1])
         near = np.abs(place[:, None] - place) <= self.size // 2
@@ -51,10 +51,10 @@ class LocalResponseNormalization(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable(package=PACKAGE)
 class GroupedConv2D(keras.layers.Conv2D):
-    """`keras.layers.Conv2D` whose groups are convolved one by one: runs on every device and converts.
+    """`keras.layers.Conv2D` whose groups are convolved one by one.
 
-    For CPUs, TensorFlow has grouped convolutions only through XLA. Arguments and weights are
-    those of `Conv2D`.
+    TensorFlow runs grouped convolutions on CPUs only through XLA, and the converters don't take them; this
+    layer avoids both limits. Arguments and weights are those of `Conv2D`.
     """
 
     def call(self, inputs):
@@ -69,10 +69,10 @@ class GroupedConv2D(keras.layers.Conv2D):
 
 @keras.saving.register_keras_serializable(package=PACKAGE)
 class ExpectedGrade(keras.layers.Layer):
-    """Mean grade under probabilities of the grades: (batch, 5) -> (batch, 1), float32, in grade units."""
+    """Expected grade under the grades' probabilities: (batch, 5) -> (batch, 1), float32, in grade units."""
 
     def call(self, inputs):
-        """Weighs each grade with its probability."""
+        """Sums the grades, each weighted with its probability."""
         grades = ops.arange(NUM_GRADES, dtype="float32")
         return ops.sum(ops.cast(inputs, "float32") * grades, axis=-1, keepdims=True)
 

@@ -1,18 +1,18 @@
-"""AlexNet's published weights: which array of which file belongs to which convolution."""
+"""Loading AlexNet's published weights: which array of each file format belongs to which convolution."""
 
 from pathlib import Path
 
 from dr_keras.errors import InputError
 from dr_keras.models.weight_files import read_keras, read_npy, read_torch
 
-_NUMBERS = range(1, 6)  # of the convolutions
-_TORCHVISION_INDEX = (0, 3, 6, 8, 10)  # theirs in torchvision's `features`
+_NUMBERS = range(1, 6)  # the convolutions are conv1 to conv5
+_TORCHVISION_INDEX = (0, 3, 6, 8, 10)  # positions of the convolutions in torchvision's `features`
 
 
 def no_imagenet_file(architecture):
-    """Raises `InputError`: no package brings AlexNet's ImageNet weights; a file has to be named."""
+    """Raises `InputError`: no package installs AlexNet's ImageNet weights, so the user must name a file."""
     raise InputError(
-        f"--trunk_weights=imagenet: no package brings {architecture}'s weights; expected a file such as "
+        f"--trunk_weights=imagenet: no package installs {architecture}'s weights; expected a file such as "
         "savedmodels/alexnet_trunk/alexnet_trunk.weights.h5 or bvlc_alexnet.npy"
     )
 
@@ -67,7 +67,7 @@ def _from_keras(path):
 
 
 def _named(path, arrays, names):
-    """Pairs of (names, arrays) of each convolution; a missing one is refused by name."""
+    """Returns (names, arrays) of each convolution; raises `InputError` if an array is missing."""
     for name in (name for pair in names for name in pair):
         if name not in arrays:
             raise InputError(f"{path}: no {name} in it; expected the five convolutions of AlexNet")

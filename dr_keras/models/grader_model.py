@@ -41,7 +41,7 @@ def rules_of(grader):
     """Returns the `GradingRules` that a grader carries.
 
     Raises:
-        InputError: if it carries none, as those saved by version 0.1 do.
+        InputError: if the grader carries none, as is the case for those saved by version 0.1.
     """
     for layer in grader.layers:
         if isinstance(layer, Rules):
@@ -53,7 +53,7 @@ def rules_of(grader):
 
 
 def with_rules(grader, rules):
-    """Returns a grader of the same layers and weights that carries other `GradingRules`."""
+    """Returns a grader with the same layers and weights that carries the `GradingRules` given."""
     network = network_of(grader)
     front = grader.inputs[0]
     for layer in grader.layers[1 : grader.layers.index(network)]:
@@ -67,14 +67,14 @@ def network_of(grader):
 
 
 def network_and_front(model):
-    """Splits a model into the layers that take pixels and the network that follows.
+    """Splits a model into its network and the layers that turn pixels into the network's input.
 
     Args:
         model: a grader (`build_grader`), or a network alone.
 
     Returns:
-        (network, front): `front` maps a batch of images to the network's input; without such layers
-        it returns what it is given.
+        (network, front): `front` is a function from a batch of images to the network's input; for a network
+        alone it returns the images unchanged.
     """
     network = next((layer for layer in model.layers if isinstance(layer, keras.Model)), model)
     before = [] if network is model else model.layers[1 : model.layers.index(network)]
@@ -88,7 +88,7 @@ def network_and_front(model):
 
 
 def is_linear_unit(layer):
-    """Whether a layer is one linear unit, as the score of a network with global average pooling is."""
+    """Tells whether a layer is one linear unit, such as the score behind global average pooling."""
     linear = keras.activations.linear
     return isinstance(layer, keras.layers.Dense) and layer.units == 1 and layer.activation is linear
 
@@ -114,7 +114,7 @@ def load_model(path):
 
 
 def hash_weights(graders):
-    """SHA-256 of all weights in order, as little-endian float32: the same for the same numbers."""
+    """Returns the SHA-256, in hexadecimal, of all graders' weights in order as little-endian float32."""
     digest = hashlib.sha256()
     for grader in graders:
         for weight in grader.get_weights():

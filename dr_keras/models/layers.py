@@ -1,4 +1,4 @@
-"""Layers of our own: untied biases, maxout, RMS pooling, standardisation, and a carrier of grading rules."""
+"""Custom layers: untied biases, maxout, RMS pooling, standardisation, and a carrier of grading rules."""
 
 import keras
 from keras import ops
@@ -13,7 +13,7 @@ class UntiedBias(keras.layers.Layer):
     Input and output: (batch, height, width, channels).
 
     Args:
-        initial_value: where every bias starts.
+        initial_value: initial value of every bias.
     """
 
     def __init__(self, initial_value=0.05, **kwargs):
@@ -21,7 +21,7 @@ class UntiedBias(keras.layers.Layer):
         self.initial_value = initial_value
 
     def build(self, input_shape):
-        """Creates the bias map (height, width, channels)."""
+        """Creates the biases (height, width, channels)."""
         if None in input_shape[1:]:
             raise ValueError(
                 "`input_shape` must have a known height and width, since untied biases have one value per "
@@ -32,7 +32,7 @@ class UntiedBias(keras.layers.Layer):
         )
 
     def call(self, inputs):
-        """Adds the bias map."""
+        """Adds the biases."""
         return inputs + ops.cast(self.bias, inputs.dtype)
 
     def compute_output_shape(self, input_shape):
@@ -46,10 +46,10 @@ class UntiedBias(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable(package=PACKAGE)
 class Maxout(keras.layers.Layer):
-    """Largest of each group of neighbouring units: (batch, units) -> (batch, units / pieces).
+    """Maximum of each group of neighbouring units: (batch, units) -> (batch, units / pieces).
 
     Args:
-        pieces: units in a group (P2's dense head: pairs).
+        pieces: units in a group; 2 in P2's dense head.
     """
 
     def __init__(self, pieces=2, **kwargs):
@@ -79,9 +79,9 @@ class Maxout(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable(package=PACKAGE)
 class RMSPooling2D(keras.layers.Layer):
-    """Root of the mean square over 3x3 windows without padding (P2's dense head).
+    """Root mean square over windows without padding (P2's dense head).
 
-    Input (batch, height, width, channels); the square root's slope is kept finite at zero.
+    Input and output: (batch, height, width, channels). A small constant keeps the gradient finite at zero.
 
     Args:
         pool_size: side of the window.
@@ -94,7 +94,7 @@ class RMSPooling2D(keras.layers.Layer):
         self.strides = strides
 
     def call(self, inputs):
-        """Pools in float32, whatever the precision."""
+        """Pools in float32, whatever the precision policy."""
         squares = ops.square(ops.cast(inputs, "float32"))
         means = ops.average_pool(squares, self.pool_size, self.strides, padding="valid")
         return ops.cast(ops.sqrt(means + 1e-12), inputs.dtype)
@@ -122,7 +122,7 @@ class Standardize(keras.layers.Layer):
     """
 
     def __init__(self, mean, sd, **kwargs):
-        kwargs["dtype"] = "float32"  # not cast before the arithmetic: bfloat16 rounds 200.4 to 200
+        kwargs["dtype"] = "float32"  # mixed precision would cast pixels to bfloat16: 200.4 -> 200
         super().__init__(**kwargs)
         self.mean = tuple(float(value) for value in mean)
         self.sd = tuple(float(value) for value in sd)
@@ -132,7 +132,7 @@ class Standardize(keras.layers.Layer):
             )
 
     def call(self, inputs):
-        """Standardises row by row: over three channels alone, the arithmetic would not be vectorised."""
+        """Standardises whole rows at once, since arithmetic over a last axis of 3 isn't vectorised."""
         height, width, channels = inputs.shape[1:]
         rows = ops.reshape(ops.cast(inputs, "float32"), (-1, height, width * channels))
         mean, sd = (ops.array(values * width, "float32") for values in (self.mean, self.sd))
@@ -149,10 +149,10 @@ class Standardize(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable(package=PACKAGE)
 class Rules(keras.layers.Layer):
-    """Passes scores on as they are; its configuration carries the `GradingRules` inside the model's file.
+    """Returns scores unchanged; its configuration stores the `GradingRules` in the model's file.
 
     Args:
-        rules: `GradingRules`, or what its `to_dict` returned.
+        rules: `GradingRules`, or the dict that its `to_dict` returns.
     """
 
     def __init__(self, rules, **kwargs):
@@ -162,7 +162,7 @@ class Rules(keras.layers.Layer):
     @property
     def rules(self):
         """The `GradingRules`."""
-        from dr_keras.models.rules import GradingRules  # needs OpenCV, which a layer doesn't
+        from dr_keras.models.rules import GradingRules  # imports OpenCV, which loading a layer doesn't need
 
         return GradingRules.from_dict(self._values)
 

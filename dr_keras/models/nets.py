@@ -1,8 +1,8 @@
 """Net-5, Net-4 and their RAM variants: P2 table 1 as data, and one builder that reads it.
 
-A network takes the *window* that is left of a stored image after augmentation: 112, 224, 448 or 672
-pixels of a 128, 256, 512 or 768-pixel image, standardised. See `grader.build_grader` for the model
-that takes pixels.
+A network takes a standardised *window*, the part of a stored image that augmentation leaves: 112, 224, 448
+or 672 pixels wide for images of 128, 256, 512 or 768 pixels. `grader_model.build_grader` makes the model that
+takes whole images in pixels 0-255.
 """
 
 import dataclasses
@@ -15,14 +15,14 @@ from dr_keras.models.layers import Maxout, RMSPooling2D, UntiedBias
 
 WINDOWS = {128: 112, 256: 224, 512: 448, 768: 672}
 HEADS = ("gap", "dense")
-INITIAL_BIAS = 0.05  # the published configuration's; P2's text says orthogonal for biases too
+INITIAL_BIAS = 0.05  # as in the published configuration; P2's text has orthogonal biases as well
 LEAKY_SLOPE = 0.01
 DROPOUT = 0.5
 
 
 @dataclasses.dataclass(frozen=True)
 class Conv:
-    """A row "Conv" of P2 table 1. `padding` is pixels on each side, or "same"."""
+    """A row "Conv" of P2 table 1. `padding` is a number of pixels on each side, or "same"."""
 
     layer: int
     filters: int
@@ -33,14 +33,14 @@ class Conv:
 
 @dataclasses.dataclass(frozen=True)
 class Pool:
-    """A row "MaxPool" of P2 table 1: 3x3, stride 2 but in the RAM networks."""
+    """A row "MaxPool" of P2 table 1: 3x3 with stride 2, or another stride in the RAM networks."""
 
     layer: int
     stride: int = 2
     padding: str = "valid"
 
 
-# P2 table 1. Layer numbers are the paper's; 1 is the input, 19 the pooling, 20 the output.
+# P2 table 1, with the paper's layer numbers: 1 is the input, 19 the global pooling, 20 the output.
 NET5 = (
     Conv(2, 32, 5, stride=2),
     Conv(3, 32, 3),
@@ -78,7 +78,7 @@ NET4 = (
     Pool(16),
     Conv(17, 512, 4),
 )
-_LAST_LAYER = {128: 11, 256: 15, 512: 18, 768: 18}  # P2 section 4.4: smaller sizes stop earlier
+_LAST_LAYER = {128: 11, 256: 15, 512: 18, 768: 18}  # networks for smaller images end earlier (P2 section 4.4)
 
 
 def net5(image_size=512, head="gap", untied_biases=True, width=1.0, seed=0, name="net5"):
@@ -109,7 +109,9 @@ def net4(image_size=512, head="gap", untied_biases=True, width=1.0, seed=0, name
 
 
 def ram_net5(image_size=256, untied_biases=True, width=1.0, seed=0, name="ram_net5"):
-    """Builds Net-5 with finer maps for the RAM: 54x54 at 128 px, 56x56 at 256 px (P2 section 4.5.1).
+    """Builds Net-5 with finer regression activation maps (RAM), P2 section 4.5.1.
+
+    The maps have 54x54 cells for images of 128 pixels and 56x56 cells for 256 pixels.
 
     Arguments, result and errors as for `net5`; the head is always "gap".
     """
@@ -142,7 +144,7 @@ def _build(rows, image_size, head, untied_biases, width, seed, name, rms_stride)
         else:
             x = _convolution(x, row, max(1, round(row.filters * width)), untied_biases, seed)
             convolution = row.layer
-        # Leaky ReLU keeps the order of numbers: behind a max pool it gives the same, from a quarter of them.
+        # Leaky ReLU keeps the order of values, so it gives the same behind a max pool, on a quarter of them.
         if not isinstance(following, Pool):
             x = layers.LeakyReLU(negative_slope=LEAKY_SLOPE, name=f"conv{convolution}")(x)
     x = _gap_head(x, seed) if head == "gap" else _dense_head(x, rms_stride, seed)
@@ -150,7 +152,7 @@ def _build(rows, image_size, head, untied_biases, width, seed, name, rms_stride)
 
 
 def _convolution(x, row, filters, untied_biases, seed):
-    """Convolution and bias. The leaky ReLU that follows carries the paper's row as its name."""
+    """Convolution and bias. The leaky ReLU that follows has the name with the paper's layer number."""
     padding = "same"
     if row.padding != "same":
         x = layers.ZeroPadding2D(row.padding, name=f"pad{row.layer}")(x)
@@ -176,7 +178,7 @@ def _gap_head(x, seed):
 
 
 def _dense_head(x, rms_stride, seed):
-    """The head of the Kaggle recipe behind P2, which the paper compares with."""
+    """The baseline head of P2, taken from the Kaggle solution that the paper builds on."""
     x = RMSPooling2D(3, rms_stride, name="rms_pool")(x)
     x = layers.Flatten(name="flatten")(x)
     for index in (1, 2):
@@ -203,5 +205,5 @@ def _score(x, seed):
 
 
 def _orthogonal(seed, layer):
-    """The paper's initializer, with a seed of its own for every layer."""
+    """The paper's initializer, with a separate seed for every layer."""
     return keras.initializers.Orthogonal(gain=1.0, seed=seed * 1000 + layer)

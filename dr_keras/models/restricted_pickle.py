@@ -1,4 +1,7 @@
-"""Pickles of weight files: programs that may import and call what they name, held to a list of names."""
+"""Safe reading of the pickles in weight files.
+
+A pickle is a program that may import and call whatever it names; here it can only use a given list of names.
+"""
 
 import collections
 import pickle
@@ -6,13 +9,13 @@ import pickletools
 
 from dr_keras.errors import InputError
 
-# Ways of making objects that no writer of weights uses; what is left makes plain values and calls names.
+# Instructions that make objects in ways no weights file needs. The others make plain values and call names.
 _REFUSED_OPCODES = set("INST OBJ NEWOBJ NEWOBJ_EX EXT1 EXT2 EXT4 PERSID NEXT_BUFFER READONLY_BUFFER".split())
 Storage = collections.namedtuple("Storage", "kind key count")
 
 
 class _Unpickler(pickle.Unpickler):
-    """Admits the names of a dict, and gives its values for them."""
+    """Admits only the names in a dict and replaces each with the dict's value."""
 
     def __init__(self, path, file, names, storages=None, **kwargs):
         super().__init__(file, **kwargs)
@@ -31,22 +34,22 @@ class _Unpickler(pickle.Unpickler):
 
 
 def load_pickle(path, file, names, storages=None, **kwargs):
-    """Runs the pickle at the file's position, after a look at its instructions.
+    """Checks the instructions of the pickle at the file's position, then runs it.
 
     Args:
-        path: for messages.
-        file: binary, seekable.
-        names: dict of (module, name) -> what the pickle gets for it. No module is imported.
-        storages: dict that collects the storages a PyTorch pickle refers to, by key.
-        **kwargs: of `pickle.Unpickler`.
+        path: path of the file, for error messages.
+        file: binary, seekable file.
+        names: dict of (module, name) -> object that the pickle gets for this name. No module is imported.
+        storages: dict that collects, by key, the `Storage` objects that a PyTorch pickle refers to.
+        **kwargs: arguments of `pickle.Unpickler`.
 
     Raises:
-        InputError: for a name or an instruction that no weights file needs.
-        Exception: of any class, where the pickle is damaged.
+        InputError: if the pickle has a name or an instruction that no weights file needs.
+        Exception: of any class, if the pickle is damaged.
     """
     start = file.tell()
     for opcode, argument, position in pickletools.genops(file):
-        # A memo slot far beyond what the pickle has made so far only serves to fill the memory.
+        # Each instruction makes one object at most, so a memo index beyond the position only wastes memory.
         too_far = opcode.name in ("PUT", "BINPUT", "LONG_BINPUT") and argument > position
         if opcode.name in _REFUSED_OPCODES or too_far:
             raise InputError(f"{path}: pickle instruction {opcode.name}, which no weights file needs")

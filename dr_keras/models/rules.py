@@ -1,4 +1,4 @@
-"""What a model needs besides its weights to judge a photograph; it travels inside the model's own file."""
+"""Grading rules: what a model needs besides its weights to grade a photograph, stored in the model's file."""
 
 import dataclasses
 
@@ -10,19 +10,19 @@ from dr_keras.grades import DEFAULT_THRESHOLDS, GRADE_NAMES, NUM_GRADES, REFERAB
 
 @dataclasses.dataclass(frozen=True)
 class GradingRules:
-    """How photographs are prepared for a model, and what its scores mean.
+    """How photographs are preprocessed for a model, and what its scores mean.
 
-    The image size and the channel statistics aren't among the rules, since the network holds them itself.
+    The image size and the channel statistics aren't among the rules, since the model's layers hold them.
 
     Attributes:
-        normalization: steps of `data.normalization.STEPS` that every photograph goes through.
-        thresholds: four increasing cuts from score to grade.
+        normalization: names of steps in `data.normalization.STEPS`, applied to every photograph in order.
+        thresholds: four increasing scores, in grade units, that separate the grades.
         grade_names: names of the grades 0-4.
         referable_grade: the lowest grade that is referred to an ophthalmologist.
-        quality: `QualityLimits` beyond which a photograph gets no grade.
+        quality: `QualityLimits`; a photograph beyond them gets no grade.
 
     Raises:
-        InputError: if a value isn't what the attribute needs.
+        InputError: if an attribute has a value that isn't allowed.
     """
 
     normalization: tuple = ()
@@ -46,7 +46,7 @@ class GradingRules:
             )
 
     def to_dict(self):
-        """Returns the rules as JSON can hold them."""
+        """Returns the rules as a dict that JSON can store."""
         return {
             name: list(value) if isinstance(value, tuple) else value
             for name, value in dataclasses.asdict(self).items()
@@ -54,10 +54,10 @@ class GradingRules:
 
     @classmethod
     def from_dict(cls, values):
-        """Makes rules of what `to_dict` returned; further keys, of later versions, are passed over.
+        """Makes rules from a dict that `to_dict` returned; unknown keys, from later versions, are ignored.
 
         Raises:
-            InputError: if the values aren't those of rules.
+            InputError: if a value is missing or not allowed.
         """
         try:
             names = [field.name for field in dataclasses.fields(cls) if field.name in values]

@@ -1,4 +1,4 @@
-"""The two forms of PyTorch's weight files: storages of numbers, and a pickle that says how to see them."""
+"""The two forms of PyTorch's weight files, each a set of storages and a pickle that describes the tensors."""
 
 import collections
 import io
@@ -29,7 +29,7 @@ _Tensor = collections.namedtuple("_Tensor", "storage offset shape strides")
 
 
 def _torch_names():
-    # Made anew for every file: a pickle can set attributes of what it is given.
+    # A new dict for every file, since a pickle can set attributes of the objects it gets.
     names = {("torch", kind): kind for kind in _STORAGES}
     names["collections", "OrderedDict"] = collections.OrderedDict
     names["torch._utils", "_rebuild_tensor_v2"] = lambda *values: _Tensor(*values[:4])
@@ -38,10 +38,15 @@ def _torch_names():
 
 
 def read_zip(path):
-    """Reads the form with one zip record per storage: (state, bytes of each storage, byte order)."""
+    """Reads the zip form, with one record per storage.
+
+    Returns:
+        (state, contents, order): the unpickled object, a dict of key -> bytes of each storage, and the byte
+        order "<" or ">".
+    """
     with zipfile.ZipFile(path) as archive:
         if any(record.compress_type != zipfile.ZIP_STORED for record in archive.infolist()):
-            raise InputError(f"{path}: a compressed archive; PyTorch's files aren't")
+            raise InputError(f"{path}: a compressed archive; PyTorch's files aren't compressed")
         main = next(name for name in archive.namelist() if name.endswith("/data.pkl"))
         folder, storages = main.removesuffix("data.pkl"), {}
         state = load_pickle(path, io.BytesIO(archive.read(main)), _torch_names(), storages)
@@ -51,7 +56,7 @@ def read_zip(path):
 
 
 def read_legacy(path):
-    """Reads the form before PyTorch 1.6, pickles with the storages behind them; as `read_zip`."""
+    """Reads the form before PyTorch 1.6: pickles, then the storages. Returns the same as `read_zip`."""
     stream, storages = io.BytesIO(Path(path).read_bytes()), {}
     magic, _, system = (load_pickle(path, stream, {}) for _ in range(3))
     if magic != _LEGACY_MAGIC:
@@ -65,15 +70,18 @@ def read_legacy(path):
 
 
 def to_array(path, name, tensor, storages, order):
-    """The array that a tensor of the pickle stands for: a strided view of its storage, copied.
+    """Returns the array that a tensor of the pickle describes, copied from its storage.
 
     Args:
-        path, name: for messages.
-        tensor: what the pickle has under `name`.
-        storages, order: from `read_zip` or `read_legacy`.
+        path, name: file and tensor, for error messages.
+        tensor: value of `name` in the unpickled dict.
+        storages, order: contents of the storages and byte order, from `read_zip` or `read_legacy`.
+
+    Raises:
+        InputError: if `tensor` is something else, or reaches beyond its storage.
     """
     if not isinstance(name, str) or not isinstance(tensor, _Tensor):
-        raise InputError(f"{path}: {name!r} is no tensor; expected a dict of tensors alone")
+        raise InputError(f"{path}: {name!r} is no tensor; expected a dict of tensors only")
     (kind, key, count), offset, shape, strides = tensor
     dtype = np.dtype(order + _STORAGES[kind])
     values = np.frombuffer(storages[key], dtype)
@@ -87,5 +95,5 @@ def to_array(path, name, tensor, storages, order):
 
 
 def from_bfloat16(bits):
-    """Float32 whose upper half are the given 16 bits."""
+    """Returns the float32 array whose upper 16 bits are the given ones; bfloat16 is stored so."""
     return (bits.astype("u4") << 16).view("f4")

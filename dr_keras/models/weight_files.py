@@ -1,8 +1,8 @@
-"""Published weight files as arrays, without their frameworks and without running anything in them.
+"""Readers of published weight files that need neither their frameworks nor run any code in them.
 
-PyTorch's and NumPy's files are pickles: programs for a small machine that may import and call
-whatever they name. The readers here let a pickle name only what weights are made of and give it
-stand-ins of our own for that; the first other name ends in an `InputError`.
+PyTorch's and NumPy's files are pickles: programs that may import and call whatever they name. The readers
+here allow a pickle only the names that weights need and replace each with a harmless stand-in; any other
+name raises an `InputError`.
 """
 
 import contextlib
@@ -23,10 +23,10 @@ def read_torch(path):
     """Reads a PyTorch state dict (`.pth`), in zip form or in the older form of one pickle stream.
 
     Returns:
-        Dict of name -> array, in the file's order and types; bfloat16 becomes float32.
+        Dict of name -> array, in the file's order and dtypes; bfloat16 becomes float32.
 
     Raises:
-        InputError: if the file is missing, cut short, no state dict, or names anything but tensors.
+        InputError: if the file is missing, cut short, no state dict, or holds anything but tensors.
     """
     with _reading(path, "a PyTorch weights file"):
         read = torch_files.read_zip if zipfile.is_zipfile(path) else torch_files.read_legacy
@@ -39,7 +39,7 @@ def read_torch(path):
 
 
 def read_npy(path):
-    """Reads a pickled dict of layers, such as `bvlc_alexnet.npy`, also one that Python 2 wrote.
+    """Reads a pickled dict of layers, such as `bvlc_alexnet.npy`, even if written by Python 2.
 
     A layer is an array, a list `[weights, biases]` or a dict of arrays.
 
@@ -47,7 +47,7 @@ def read_npy(path):
         Dict of "layer", "layer/weights", "layer/biases" or "layer/KEY" -> array.
 
     Raises:
-        InputError: if the file is missing, cut short, no such dict, or names anything but arrays.
+        InputError: if the file is missing, cut short, no such dict, or holds anything but arrays.
     """
     with _reading(path, "a .npy file with a dict of layers"), open(path, "rb") as file:
         version = np.lib.format.read_magic(file)
@@ -67,12 +67,12 @@ def read_keras(path):
     """Reads a Keras 3 `.weights.h5`.
 
     Returns:
-        Dict of "layer/0", "layer/1", ... -> array: the layers' own names, and their variables in the
-        order in which the layers made them (a convolution's kernel, then its bias). bfloat16 becomes
+        Dict of "layer/0", "layer/1", ... -> array, with the layers' names and the number of each variable in
+        the order in which the layer made them (a convolution's kernel, then its bias). bfloat16 becomes
         float32.
 
     Raises:
-        InputError: if the file is missing, cut short or something else, or has two layers of one name.
+        InputError: if the file is missing, cut short or something else, or two layers have the same name.
     """
     with _reading(path, "a Keras .weights.h5 file"), h5py.File(path, "r") as file:
         size, arrays = Path(path).stat().st_size, {}
@@ -98,14 +98,14 @@ def read_keras(path):
 
 @contextlib.contextmanager
 def _reading(path, expected):
-    """Turns what a wrong or damaged file can cause into one line."""
+    """Turns every error that a wrong or damaged file can cause into an `InputError`."""
     try:
         yield
     except InputError:
         raise
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; expected {expected}") from None
-    except Exception as error:  # damaged pickles raise errors of any class, by pickle's own documentation
+    except Exception as error:  # pickle's documentation: a damaged pickle may raise an error of any class
         raise InputError(
             f"{path}: not {expected}, or damaged or cut short ({type(error).__name__})"
         ) from None
@@ -122,7 +122,7 @@ class _Array:
 
 
 class _Dtype:
-    """Stands in for a number type."""
+    """Stands in for a dtype while its pickle is read."""
 
     def __init__(self, code, *_):
         self.code, self.order = code, "="
@@ -132,7 +132,7 @@ class _Dtype:
 
 
 def _numpy_names():
-    names = {("_codecs", "encode"): lambda text, _: text.encode("latin1")}  # Python 3's bytes in old pickles
+    names = {("_codecs", "encode"): lambda text, _: text.encode("latin1")}  # how old pickles store bytes
     for module in ("numpy", "numpy.core.multiarray", "numpy._core.multiarray"):
         names[module, "_reconstruct"] = lambda *_: _Array()
         names[module, "ndarray"] = "ndarray"
@@ -141,7 +141,7 @@ def _numpy_names():
 
 
 def _named_parts(path, layers):
-    """Arrays of all layers by "layer" or "layer/part"."""
+    """Returns the arrays of all layers as a dict by "layer" or "layer/part"."""
     parts = {}
     for layer, value in layers.items():
         if isinstance(value, (list, tuple)) and len(value) <= 2:
@@ -156,7 +156,7 @@ def _named_parts(path, layers):
 def _numpy_array(path, name, array):
     numbers = isinstance(array, _Array) and isinstance(array.dtype, _Dtype)
     if not numbers or str(array.dtype.code) not in ("b1", "u1", "i1", "i2", "i4", "i8", "f2", "f4", "f8"):
-        raise InputError(f"{path}: {name!r} is no array of numbers; expected a dict of arrays by layer")
+        raise InputError(f"{path}: {name!r} is no array of numbers; expected a dict of layers with arrays")
     data = array.data.encode("latin1") if isinstance(array.data, str) else array.data
     values = np.frombuffer(data, np.dtype(array.dtype.order + array.dtype.code))
     if values.size != math.prod(array.shape):

@@ -57,7 +57,7 @@ def test_each_photograph_is_explained_by_those_that_never_saw_it(run):
 def test_models_that_share_no_photograph(run):
     path, prepared = run
     models = [load_grader(path / f"fold_{fold}") for fold in range(2)]
-    with pytest.raises(InputError, match="--split=auto: no photograph that all models may judge"):
+    with pytest.raises(InputError, match="--split=auto: the models have no photograph of this split"):
         find_examples(models, lambda size, steps: prepared)
 
 

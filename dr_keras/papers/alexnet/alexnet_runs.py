@@ -19,7 +19,7 @@ from dr_keras.training.scoring import DatasetScorer
 from dr_keras.training.stages import SplitPlan, train_stages
 
 REGRESSOR, CLASSIFIER = "regressor", "classifier"
-CAPS = (3000, 2443, 2000, 873, 708)  # P1 section 3.2
+CAPS = (3000, 2443, 2000, 873, 708)  # greatest number of photographs of each grade (P1 section 3.2)
 _FIELDS = (
     "architecture", "trunk_weights", "freeze_through", "head", "hidden", "image_size", "epochs", "batch_size",
     "optimizer", "learning_rate", "loss", "l2", "seed",
@@ -46,7 +46,7 @@ class Recipe:
     precision: str = "float32"
 
     def config(self, name):
-        """`TrainingConfig` of the regressor or the classifier."""
+        """Returns the `TrainingConfig` of the regressor or the classifier."""
         of_head = {REGRESSOR: ("regression", "euclidean"), CLASSIFIER: ("classification", "cross_entropy")}
         head, loss = of_head[name]
         return TrainingConfig(
@@ -56,13 +56,18 @@ class Recipe:
         )  # fmt: skip
 
     def plan(self):
-        """`SplitPlan`: the balanced subset, in 80, 10 and 10 %; with folds, a tenth of the rest validates."""
+        """Returns the `SplitPlan`: 80, 10 and 10 % of the balanced subset, or folds that validate on 10 %."""
         if self.folds:
             return SplitPlan(self.folds, 0.1, self.seed, caps=CAPS)
         return SplitPlan(0, 0.1111, self.seed, 0.1, CAPS)
 
     def flagfile(self, name, data_flags):
-        """The same as flags of `scripts/train.py`, which reruns it; `data_flags`: dict of name to value."""
+        """Returns a flag file with which `scripts/train.py` repeats the training.
+
+        Args:
+            name: `REGRESSOR` or `CLASSIFIER`.
+            data_flags: dict of flag -> value.
+        """
         config, plan = self.config(name), self.plan()
         lines = {field: getattr(config, field) for field in _FIELDS} | data_flags
         lines |= {"folds": plan.folds, "validation_fraction": plan.validation_fraction}
@@ -74,17 +79,17 @@ class Recipe:
 
 
 def train(recipe, output_dir, open_prepared, data_flags, strategy, hooks):
-    """Trains regressor and classifier, or finds them trained; features are computed once for both.
+    """Trains the regressor and the classifier, unless they are trained already; both share one feature cache.
 
     Args:
         recipe: `Recipe`.
         output_dir: folder for the runs `regressor` and `classifier`.
-        open_prepared: called with an image size; returns the `PreparedDataset` of that size.
-        data_flags: dict of flag to value, for the runs' `run.cfg`.
+        open_prepared: takes an image size and returns the `PreparedDataset` of that size.
+        data_flags: dict of flag -> value, for the runs' `run.cfg`.
         strategy, hooks: as for `train_stages`.
 
     Raises:
-        InputError: if a run there has other flags.
+        InputError: if a run in the folder has other flags.
     """
     for name in (REGRESSOR, CLASSIFIER):
         run_dir = Path(output_dir) / name
@@ -95,7 +100,7 @@ def train(recipe, output_dir, open_prepared, data_flags, strategy, hooks):
 
 
 def compare(output_dir, open_prepared, seed=0, progress=None):
-    """UnseenNetworks both networks on the photographs held out, and writes the report.
+    """Judges both networks on the photographs held out, and writes the report.
 
     Args:
         output_dir: folder with the runs; `report` is written there.
@@ -115,7 +120,7 @@ def compare(output_dir, open_prepared, seed=0, progress=None):
     probabilities = classifier.grade_probabilities(other)
     table = {"image": np.array(other.scored.images), "grade": probabilities.argmax(axis=1)}
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # they are the notes
+        warnings.simplefilter("ignore", RuntimeWarning)  # undefined figures are reported as notes
         further = statistics.describe(scored, crossfit.read_choosing_set(done.path), thresholds, seed)
         cuts, grades = separate_ranges(done)
         further["classifier"] = model_comparison.classifier_figures(CLASSIFIER, table, scored, seed)

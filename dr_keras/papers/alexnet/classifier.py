@@ -1,4 +1,4 @@
-"""The classifier that P1 compares its regressor with: the likeliest grade, and how its errors skip stages."""
+"""P1's classifier, to which it compares its regressor: probabilities, errors that skip stages, ROC areas."""
 
 import functools
 
@@ -47,11 +47,11 @@ def stage_errors(matrix):
     """Counts errors that skip stages (P1 figure 6).
 
     Args:
-        matrix: (5, 5) confusion matrix, rows true.
+        matrix: (5, 5) confusion matrix, whose rows are true grades.
 
     Returns:
-        dict: `n`, `wrong`, `skipped` (two grades off or more), `proliferative`, `proliferative_called_normal`
-        and `normal_called_proliferative`.
+        Dict of numbers of photographs: `n`, `wrong`, `skipped` (two grades off or more), `proliferative`,
+        `proliferative_called_normal` and `normal_called_proliferative`.
     """
     matrix = np.asarray(matrix)
     off = np.abs(np.subtract.outer(np.arange(NUM_GRADES), np.arange(NUM_GRADES)))

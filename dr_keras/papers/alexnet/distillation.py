@@ -27,7 +27,7 @@ from dr_keras.training.hosts.devices import precision_scope
 
 IMAGE_SIZE = 256
 VARIANT = "caffe"
-_STATISTICS = 200  # photographs that the teacher's channels are standardised by
+_STATISTICS = 200  # number of photographs that the statistics of the teacher's channels are computed from
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,7 +73,12 @@ class Distillation:
         self.steps = steps_per_epoch(len(self._rows), config.batch_size)
 
     def run(self, on_step=lambda step, total, loss, speed: None, max_steps=None):
-        """Teaches for all epochs, or `max_steps`; `on_step` is told the photographs/s. Returns the trunk."""
+        """Trains the backbone and returns it, with batch normalisation folded in.
+
+        Args:
+            on_step: called after each step with (step, total steps, loss, photographs per second).
+            max_steps: number of steps; None trains for all epochs.
+        """
         total = self.steps * self._config.epochs if max_steps is None else max_steps
         start = None
         for step in range(total):
@@ -88,10 +93,11 @@ class Distillation:
         return trunk
 
     def explained(self, features, images):
-        """Share of the teacher's variance that the student explains on photographs it didn't learn from.
+        """Returns the share of the variance of the teacher's features that the student explains.
 
         Args:
-            features: (n, 6, 6, channels) of the teacher; `images`: uint8 (n, 256, 256, 3), RGB.
+            features: features of the teacher, (n, 6, 6, channels), for photographs not used in training.
+            images: the same photographs, uint8 (n, 256, 256, 3), RGB.
         """
         wanted = (np.asarray(features, "float32") - self._mean) / self._sd
         given = self._student.predict(images, batch_size=self._config.batch_size, verbose=0)
@@ -99,7 +105,7 @@ class Distillation:
         return float(1 - residual / spread)
 
     def _batch(self, step):
-        """Images and targets of a step: a function of (seed, step)."""
+        """Images and targets of a step; they depend on the seed and the step alone."""
         epoch, place = divmod(step, self.steps)
         rng = np.random.default_rng((self._config.seed, epoch))
         order = np.resize(rng.permutation(len(self._rows)), self.steps * self._config.batch_size)
@@ -132,7 +138,7 @@ def load_teacher():
     load_trunk(network, imagenet_file("efficientnet_lite0"))
     middle = layers.AveragePooling2D(2)(network.get_layer("block5c_add").output)
     both = layers.Concatenate()([middle, network.get_layer("block7a_project").output])
-    cells = layers.Cropping2D(1)(both)  # AlexNet's window ends within the outermost of the 8x8
+    cells = layers.Cropping2D(1)(both)  # AlexNet's window doesn't cover the outermost of the 8x8 cells
     grader = build_grader(network, IMAGE_SIZE, MEAN, SD)
     return grader, keras.Model(network.inputs, cells)
 
@@ -142,7 +148,7 @@ def save_trunk(path, trunk):
     with precision_scope("float16"):
         half = alexnet_trunk(VARIANT)
     half.set_weights(trunk.get_weights())
-    with tempfile.TemporaryDirectory() as folder:  # Keras insists on the name's ending
+    with tempfile.TemporaryDirectory() as folder:  # Keras requires a name that ends in .weights.h5
         half.save_weights(Path(folder) / "trunk.weights.h5")
         with atomic_path(path) as temporary:
             temporary.write_bytes((Path(folder) / "trunk.weights.h5").read_bytes())

@@ -15,7 +15,7 @@ from dr_keras.training.frozen.backbone_features import FeatureCache
 from dr_keras.training.stages import SplitPlan, divide
 
 WEIGHTS, FIGURES = "alexnet_trunk.weights.h5", "distillation.json"
-SYNTHETIC_SEED = 1  # other eyes than those that training draws
+SYNTHETIC_SEED = 1  # differs from training's seed, so that the eyes are different ones
 
 
 def distil(
@@ -78,7 +78,7 @@ def _write(leaf, trunk, prepared, assigned, figures, in_fold):
 
 
 def _reporter(wrap):
-    """A dict of the last step's figures, and the function that fills it and moves the bar on."""
+    """Returns a dict for the last step's results, and the function that updates it and the progress bar."""
     figures, bars = {}, []
 
     def report(step, total, loss, speed):

@@ -1,7 +1,7 @@
-"""Do abnormal patches hold lesions? Patches against expert masks, beside patches placed at random.
+"""Whether abnormal patches hold lesions: comparison with experts' masks and with patches placed at random.
 
-The random ones are of the same retina and size, wherever at least as much of the patch lies inside the field
-of view. There are few enough such places that none has to be drawn: their mean is computed.
+The random patches have the same size and lie in the same photograph, at every place where at least as much of
+the patch is inside the field of view. Their mean is computed exactly, over all such places.
 """
 
 import collections
@@ -18,8 +18,8 @@ from dr_keras.grades import NUM_GRADES
 from dr_keras.inference.grader import networks_at
 from dr_keras.papers.alexnet import patches
 
-HIT, AREA = "hit", "area"  # a patch holds some of the lesion; the share of it that is lesion
-_SIDE = 512  # pixels, longer side of the frame in which patches and masks are compared
+HIT, AREA = "hit", "area"  # whether a patch holds some of the lesion; the share of the patch that is lesion
+_SIDE = 512  # longest side, in pixels, at which patches and masks are compared
 
 
 def check_lesions(
@@ -70,7 +70,7 @@ def check_lesions(
 
 
 def _search(model, unseen, window, layer, batch_size):
-    """Yields for each photograph it, its drops in the unit interval and its field of view in the frame."""
+    """Yields (photograph, drops in units of the sigmoid's output, field of view at the reduced size)."""
     groups = collections.defaultdict(list)
     for one in unseen:
         groups[one.networks].append(one.photograph)
@@ -91,7 +91,7 @@ def _search(model, unseen, window, layer, batch_size):
 
 
 def compare_boxes(boxes, mask, inside):
-    """What boxes hold of a lesion, and what boxes of the same size hold elsewhere.
+    """Measures how much of a lesion boxes hold, and how much boxes of the same size hold elsewhere.
 
     Args:
         boxes: list of (top, left, height, width) in pixels.
@@ -99,8 +99,9 @@ def compare_boxes(boxes, mask, inside):
         inside: bool (height, width), the field of view.
 
     Returns:
-        List of (hit, area, random hit, random area) of each box, from 0 to 1: `hit` is 1 if it holds a pixel
-        of the lesion, `area` the share of its pixels on it; the random ones are means over all places.
+        List of (hit, area, random hit, random area) of each box, from 0 to 1: `hit` is 1 if the box holds a
+        pixel of the lesion, `area` is the share of its pixels that is lesion, and the random values are their
+        means over all places.
     """
     lesion, seen = (cv2.integral(each.astype(np.uint8)).astype("int64") for each in (mask, inside))
     found = []
@@ -116,7 +117,7 @@ def compare_boxes(boxes, mask, inside):
 
 
 def _sums(total, height, width):
-    """Sums over the box at each place where it fits, from an integral image."""
+    """Sums over a box at every place where it fits, from an integral image."""
     return (
         total[height:, width:] - total[:-height, width:] - total[height:, :-width] + total[:-height, :-width]
     )

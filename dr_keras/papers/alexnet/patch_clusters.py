@@ -1,4 +1,4 @@
-"""Clusters of abnormal patches: k-means over deep features, t-SNE, stages over clusters (P1 section 3.3)."""
+"""Clusters of abnormal patches: k-means, t-SNE and a test of clusters against grades (P1 section 3.3)."""
 
 import csv
 import dataclasses
@@ -19,18 +19,18 @@ from dr_keras.grades import NUM_GRADES
 from dr_keras.models.grader_model import network_and_front
 from dr_keras.papers.alexnet.patches import COLUMNS, TABLE
 
-_LEAST = 4  # patches that can be clustered and laid out at all
+_LEAST = 4  # least number of patches for k-means and t-SNE
 
 
 @dataclasses.dataclass(frozen=True)
 class PatchTable:
-    """What `segment_patches.py` wrote.
+    """Patches that `segment_patches.py` wrote.
 
     Attributes:
-        images: str (n,), the photograph that each patch is from.
-        labels: int (n,), that photograph's true grade.
-        drops: float64 (n,), in the unit interval.
-        pictures: list of uint8 (height, width, 3), RGB.
+        images: str (n,), the photograph that each patch comes from.
+        labels: int (n,), true grade of that photograph.
+        drops: float64 (n,), drop of the score, in units of the sigmoid's output.
+        pictures: list of the patches, uint8 (height, width, 3), RGB.
     """
 
     images: np.ndarray
@@ -40,10 +40,10 @@ class PatchTable:
 
 
 def read_patches(folder):
-    """Reads the patches in a folder of `segment_patches.py`.
+    """Reads the patches that `segment_patches.py` wrote to a folder.
 
     Raises:
-        InputError: if there is no such table, it can't be read, or it has too few patches.
+        InputError: if the table is missing, can't be read, or has too few patches.
     """
     path = Path(folder) / TABLE
     try:
@@ -61,7 +61,7 @@ def read_patches(folder):
 
 
 def _read_patch(path):
-    """A patch is smaller than any photograph that `decoding` would take."""
+    """Reads a patch with OpenCV, since `decoding` refuses pictures as small as patches."""
     picture = cv2.imread(str(path))
     if picture is None:
         raise InputError(f"{path}: expected a patch that segment_patches.py wrote")
@@ -69,16 +69,17 @@ def _read_patch(path):
 
 
 def deep_features(grader, pictures, layer="pool5", batch_size=64):
-    """Features of patches, each enlarged to the grader's image: means over positions of a layer.
+    """Computes features of patches: a layer's mean over positions for each patch, enlarged to a whole image.
 
     Args:
         grader: model from `build_grader`.
-        pictures: list of uint8 (height, width, 3), RGB.
-        layer: name of a layer of its network.
-        batch_size: patches in a batch.
+        pictures: list of patches, uint8 (height, width, 3), RGB.
+        layer: name of a layer of the grader's network.
+        batch_size: number of patches in a batch.
 
     Returns:
-        float32 (n, channels), each of length 1, so that k-means compares patterns and not strength.
+        float32 (n, channels). Each row has the norm 1, so that k-means compares the pattern of the features
+        and not their strength.
     """
     network, front = network_and_front(grader)
     trunk = keras.Model(network.inputs, keras.ops.mean(layer_output(network, layer), axis=(1, 2)))
@@ -91,7 +92,11 @@ def deep_features(grader, pictures, layer="pool5", batch_size=64):
 
 
 def cluster(features, k=20, seed=0):
-    """K-means: int (n,), clusters numbered from 0 by size, the largest first; at most one for each patch."""
+    """Clusters features by k-means, with at most one cluster per distinct row.
+
+    Returns:
+        int (n,): the cluster of each row; clusters are numbered from 0, the largest first.
+    """
     found = KMeans(_at_most(features, k), n_init=10, random_state=seed).fit_predict(features)
     sizes = np.bincount(found)
     rank = np.argsort(np.argsort(-sizes, kind="stable"), kind="stable")
@@ -99,7 +104,7 @@ def cluster(features, k=20, seed=0):
 
 
 def silhouettes(features, ks, seed=0):
-    """Mean silhouette of the clusters that each k gives: dict of k to a number from -1 to 1."""
+    """Returns the mean silhouette of the clusters for each k: dict of k -> number from -1 to 1."""
     curve = {}
     for k in ks:
         if 2 <= k <= _at_most(features, len(features) - 1):
@@ -108,24 +113,24 @@ def silhouettes(features, ks, seed=0):
 
 
 def lay_out(features, seed=0):
-    """Places on a plane by t-SNE: float32 (n, 2)."""
+    """Lays features out on a plane by t-SNE: float32 (n, 2)."""
     perplexity = min(30.0, (len(features) - 1) / 3)
     return TSNE(perplexity=perplexity, init="pca", random_state=seed).fit_transform(features)
 
 
 def stages_over_clusters(clusters, labels, images, seed=0, num_permutations=999):
-    """Tests whether clusters and stages have to do with one another.
+    """Tests whether the clusters of patches are related to the stages (grades) of their photographs.
 
-    The chi-square test takes patches as independent, which those of one photograph aren't; so the second
-    p-value deals the grades to the photographs anew.
+    The chi-square test assumes that patches are independent, but patches of one photograph aren't. So a
+    second p-value comes from a permutation test, which shuffles the grades among the photographs.
 
     Args:
-        clusters, labels, images: (n,) of each patch its cluster, true grade and photograph.
-        seed, num_permutations: of the second p-value.
+        clusters, labels, images: (n,): cluster, true grade and photograph of each patch.
+        seed, num_permutations: seed and size of the permutation test.
 
     Returns:
-        dict: `counts` (clusters x 5), `chi_square`, `degrees_of_freedom`, `p_value`, `cramers_v`,
-        `p_value_by_photograph`. NaN where there is one cluster or stage only.
+        Dict of `counts` (clusters x 5), `chi_square`, `degrees_of_freedom`, `p_value`, `cramers_v` and
+        `p_value_by_photograph`. All but `counts` are NaN if there is only one cluster or one stage.
     """
     counts = _counts(clusters, labels)
     table = counts[:, counts.any(axis=0)]
@@ -152,7 +157,7 @@ def stages_over_clusters(clusters, labels, images, seed=0, num_permutations=999)
 
 
 def write_table(path, table, clusters, places):
-    """Writes one row per patch: its number, photograph, true grade, drop, cluster and place."""
+    """Writes a CSV table with one row per patch: number, photograph, true grade, drop, cluster, position."""
     with files.atomic_path(path) as temporary, open(temporary, "w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(("patch", "image", "label", "score_drop", "cluster", "x", "y"))

@@ -1,4 +1,4 @@
-"""Abnormal patches and their clusters (P1 figure 10), and what shows them elsewhere."""
+"""Figures of abnormal patches and their clusters (P1 figure 10), and thumbnails of the patches."""
 
 import math
 
@@ -15,19 +15,19 @@ _GAP = 4  # pixels
 
 
 def cluster_colors(count):
-    """RGB hex colours of clusters, as many as wanted, told apart by hue."""
+    """Returns `count` colours of different hue, as hexadecimal RGB strings."""
     return [
         "#{:02x}{:02x}{:02x}".format(*_byte(colormaps["turbo"](x))) for x in np.linspace(0.03, 0.97, count)
     ]
 
 
 def thumbnails(pictures):
-    """uint8 (n, 64, 64, 3) of pictures of any size."""
+    """Scales pictures of any size to thumbnails: uint8 (n, 64, 64, 3)."""
     return np.stack([cv2.resize(p, (THUMBNAIL, THUMBNAIL), interpolation=cv2.INTER_AREA) for p in pictures])
 
 
 def sprite(small):
-    """One square picture of thumbnails, row by row, as TensorBoard's projector wants it."""
+    """Joins thumbnails, row by row, into one square picture, as TensorBoard's projector needs it."""
     side = math.ceil(math.sqrt(len(small)))
     full = np.zeros((side * side, *small.shape[1:]), np.uint8)
     full[: len(small)] = small
@@ -36,11 +36,14 @@ def sprite(small):
 
 
 def clusters_figure(places, clusters, labels, drops, small):
-    """Draws P1's figure 10: patches laid out by t-SNE, examples of each cluster, examples of each stage.
+    """Draws P1's figure 10: patches laid out by t-SNE, and examples of each cluster and of each stage.
+
+    The examples are the patches with the largest drops.
 
     Args:
-        places: (n, 2); clusters, labels, drops: (n,); small: of `thumbnails`. Examples are those with the
-            largest drops.
+        places: (n, 2): positions from t-SNE.
+        clusters, labels, drops: (n,): cluster, true grade and drop of each patch.
+        small: result of `thumbnails`.
     """
     count = int(clusters.max()) + 1
     figure, axes = style.new_figure(max(5.0, 0.4 * count), 12.0, ncols=3, width_ratios=(1.3, 1, 1))
@@ -59,7 +62,7 @@ def clusters_figure(places, clusters, labels, drops, small):
 
 
 def silhouette_figure(curve, chosen):
-    """Draws the mean silhouette against k, with the k in use marked; `curve` is a dict."""
+    """Draws the mean silhouette, a dict by k, against k, and marks the k in use."""
     figure, axes = style.new_figure(3.4)
     axes.plot(list(curve), list(curve.values()), "o-", color=style.BLUE, markersize=4)
     axes.axvline(chosen, color=style.ORANGE, linewidth=1)
@@ -69,7 +72,7 @@ def silhouette_figure(curve, chosen):
 
 
 def stages_figure(counts):
-    """Draws which share of each cluster's patches comes from photographs of each grade."""
+    """Draws the share of each cluster's patches that comes from photographs of each grade."""
     counts = np.asarray(counts)
     shares, left = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1), np.zeros(len(counts))
     figure, axes = style.new_figure(1.2 + 0.24 * len(counts))
@@ -87,7 +90,7 @@ def stages_figure(counts):
 
 
 def _examples(axes, small, drops, chosen, title):
-    """A row of thumbnails for each group, those with the largest drops."""
+    """Draws a row of thumbnails for each group: its patches with the largest drops."""
     step = THUMBNAIL + _GAP
     canvas = np.full((len(chosen) * step, _PER_ROW * step, 3), 255, np.uint8)
     for row, members in enumerate(chosen):

@@ -1,4 +1,4 @@
-"""Everything that is shown of clustered patches, in one folder."""
+"""The report on clustered patches: figures, tables, a page and files for TensorBoard, in one folder."""
 
 from pathlib import Path
 

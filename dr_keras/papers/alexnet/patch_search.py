@@ -1,4 +1,4 @@
-"""The search for abnormal patches in graded photographs, each by networks that may judge it (P1 3.3)."""
+"""The search for abnormal patches by networks that weren't trained on the photograph (P1 section 3.3)."""
 
 import dataclasses
 
@@ -29,7 +29,7 @@ class PatchSearch:
     advice: str
 
     def above(self, threshold):
-        """The same search with another threshold, windows that overlap kept apart."""
+        """Returns the same search with another threshold, without merging windows that overlap."""
         found = patches.select(self.drops, threshold, self.window)
         advice = patches.advice(self.drops, threshold)
         return dataclasses.replace(self, patches=found, advice=advice)
@@ -46,7 +46,7 @@ class PatchSearch:
         )  # fmt: skip
 
     def summary(self):
-        """How many patches were found, in words."""
+        """Returns a phrase with the number of patches."""
         of = len({patch.position for patch in self.patches})
         return f"{len(self.patches)} patches of {of} among {len(self.scores)} photographs"
 

@@ -1,4 +1,4 @@
-"""Abnormal patches: the windows without which a score falls, cut from the photographs (P1 section 3.3)."""
+"""Abnormal patches: windows of a photograph that lower the score when hidden (P1 section 3.3)."""
 
 import csv
 import dataclasses
@@ -18,18 +18,18 @@ from dr_keras.models.grader_model import network_and_front
 
 TABLE = "patches.csv"
 COLUMNS = ("patch", "image", "label", "score", "score_drop", "top", "left", "height", "width")
-FEW, MANY = 0.0, 0.9  # shares of the windows above the threshold: none, nearly all
-_USUAL_SHARE = 0.05  # of the windows, that a suggested threshold selects
+FEW, MANY = 0.0, 0.9  # shares of windows above the threshold that count as none and as nearly all
+_USUAL_SHARE = 0.05  # share of windows that a suggested threshold selects
 
 
 @dataclasses.dataclass(frozen=True)
 class Patch:
-    """A window, or several that overlap, without which a photograph's score falls.
+    """A window, or the smallest box around overlapping windows, that lowers the score when hidden.
 
     Attributes:
-        position: of the photograph among those searched.
-        drop: by how much the score falls without it, in the unit interval of the sigmoid (a grade is 0.25);
-            of merged windows the largest.
+        position: position of the photograph among those searched.
+        drop: by how much the score falls, in units of the sigmoid's output from 0 to 1, where a grade is
+            0.25; for merged windows, the largest of their drops.
         cells: (top, left, height, width) in cells of the layer.
     """
 
@@ -41,20 +41,20 @@ class Patch:
 def occlusion_drops(
     graders, prepared, indices, scored_by, window=2, layer="pool5", batch_size=32, progress=None
 ):
-    """Computes scores and drops of prepared photographs, each by its own networks, averaged.
+    """Computes scores and drops, each the mean over the graders that weren't trained on the photograph.
 
     Args:
         graders: list of graders.
-        prepared: `PreparedDataset` of their image size.
-        indices: int array (n,) of photographs.
-        scored_by: bool (graders, n): which graders may judge each.
-        window, layer: as for `occlusion_map`, with steps of one cell.
-        batch_size: photographs in a batch.
-        progress: wraps the iteration over batches as `tqdm.tqdm` does, called with `total`.
+        prepared: `PreparedDataset` of the graders' image size.
+        indices: int array (n,): positions of the photographs in the dataset.
+        scored_by: bool (graders, n): which graders score each photograph.
+        window, layer: as for `occlusion_map`, with a stride of one cell.
+        batch_size: number of photographs in a batch.
+        progress: wraps the iteration over batches as `tqdm.tqdm` does; called with `total`.
 
     Returns:
         scores: float64 (n,), in grade units.
-        drops: float32 (n, rows, columns), in the unit interval: grade units / 4.
+        drops: float32 (n, rows, columns), in units of the sigmoid's output: grade units / 4.
     """
     starts = range(0, len(indices), batch_size)
     scores, drops = np.zeros(len(indices)), None
@@ -77,8 +77,8 @@ def select(drops, threshold=0.2, window=2, merge=False):
     """Finds the windows whose drop exceeds a threshold.
 
     Args:
-        drops: (n, rows, columns), of `occlusion_drops`.
-        threshold: P1's 0.2, in the unit interval.
+        drops: (n, rows, columns), from `occlusion_drops`.
+        threshold: least drop, in units of the sigmoid's output; 0.2 in P1.
         window: side of the windows, in cells.
         merge: whether overlapping windows become one patch, the smallest box around them.
 
@@ -108,7 +108,7 @@ def _overlapping(found, window):
 
 
 def advice(drops, threshold):
-    """A remark on a threshold that selects no window or nearly all, with one that would do; else ""."""
+    """Returns a remark with a better threshold if this one selects no window or nearly all; otherwise ""."""
     share = float(np.mean(drops > threshold))
     if FEW < share < MANY:
         return ""
@@ -121,23 +121,23 @@ def advice(drops, threshold):
 
 
 def share_threshold(drops):
-    """The threshold that selects one window in twenty."""
+    """Returns the threshold that selects one window in twenty."""
     return float(np.quantile(drops, 1 - _USUAL_SHARE))
 
 
 def boxes(patches, grader, views, layer="pool5"):
-    """Where patches lie in their photographs.
+    """Finds where patches lie in their photographs.
 
-    A cell is as large as the step from one to the next, around the centre of what it is computed from.
+    A cell covers a square around the centre of its receptive field, as wide as the distance between cells.
 
     Args:
         patches: list of `Patch`.
-        grader: whose layer the cells are of.
+        grader: grader with the layer that the patches' cells belong to.
         views: `FieldOfView` of each photograph that was searched.
         layer: name of the layer.
 
     Returns:
-        List of (top, left, height, width), whole pixels of the photograph, clipped to it.
+        List of (top, left, height, width), in whole pixels of the photograph, clipped to it.
     """
     grid = cell_grid(grader, layer_output(network_and_front(grader)[0], layer))
     found = []
@@ -156,7 +156,7 @@ def boxes(patches, grader, views, layer="pool5"):
 
 
 def read_original(record, image_size):
-    """The photograph that a prepared image was made of, in the frame of its `FieldOfView`."""
+    """Reads the original photograph of a prepared image: uint8 (height, width, 3), RGB."""
     if is_synthetic(record.path):
         return draw_named(record.path, image_size).image
     return decoding.read_image(record.path)

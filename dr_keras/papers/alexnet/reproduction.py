@@ -1,4 +1,4 @@
-"""P1's results one after another, from trained networks to one page: figures 6 to 11 and the lesion check."""
+"""The reproduction of P1's results from trained networks: figures 6 to 11, the lesion check, and one page."""
 
 from pathlib import Path
 
@@ -27,8 +27,9 @@ from dr_keras.report.figures.sheets import sheet_figure
 from dr_keras.training import run_folder
 
 LAYER = "pool5"
-_SHOWN, _PER_GRADE, _PANEL = 20, 2, 360  # photographs of figure 11; of each grade in figure 9; pixels
-_UNSEEN_EYES, _MASKED_EYES = 1, 100  # synthetic photographs with masks: of another seed than training's
+_SHOWN = 20  # photographs in figure 11
+_PER_GRADE, _PANEL = 2, 360  # photographs of each grade in figure 9, and the pixels of each
+_UNSEEN_EYES, _MASKED_EYES = 1, 100  # seed, unlike training's, and number of synthetic photographs with masks
 
 
 def reproduce(output_dir, data_dir, open_prepared, seed=0, threshold=0.2, clusters=20, progress=None):
@@ -70,7 +71,7 @@ def reproduce(output_dir, data_dir, open_prepared, seed=0, threshold=0.2, cluste
 
 
 def _used(done):
-    """Grades of the photographs that the runs trained on or were judged on: the balanced subset."""
+    """Grades of the balanced subset: the photographs used for training, validation or evaluation."""
     known = np.stack(
         [run_folder.splits_of(path.parent / run_folder.SPLIT, done.prepared.records)
          for path in done.model.model_files]
@@ -81,7 +82,7 @@ def _used(done):
 
 
 def _saliency(done, progress):
-    """Figure 9: what hiding each of the 6x6 cells takes from the highest scores of each grade."""
+    """Figure 9: occlusion maps of 6x6 cells, for the photographs of each grade with the highest scores."""
     examples, captions = [], {}
     for grade in range(NUM_GRADES - 1, -1, -1):
         own = np.flatnonzero(done.scored.labels == grade)
@@ -102,7 +103,7 @@ def _saliency(done, progress):
 
 
 def _patches(output_dir, every, threshold, clusters, seed, progress):
-    """Figure 10. Returns what was found, and the threshold that it was found with."""
+    """Figure 10. Returns the results and the threshold in use, which is lowered if there are few patches."""
     search = patch_search.search(every, threshold, progress=progress)
     found = {"threshold": threshold, "patches": len(search.patches), "summary": search.summary()}
     if len(search.patches) < 2 * clusters:
@@ -122,7 +123,7 @@ def _patches(output_dir, every, threshold, clusters, seed, progress):
 
 
 def _lesions(done, data_dir, threshold, seed, progress):
-    """The lesion check, or why there is none."""
+    """Returns the results of the lesion check, or the reason why it was left out."""
     try:
         if data_dir:
             photographs = lesion_masks.find_masked_photographs(data_dir)

@@ -1,4 +1,4 @@
-"""Blends beside the run that their features come from, out of fold."""
+"""Comparison of blends with the run that their features come from, on out-of-fold scores."""
 
 import functools
 
@@ -18,18 +18,19 @@ ONE, BOTH = "one eye", "both eyes"
 
 
 def score_blends(pooled, config, output_dir, progress=None, say=print):
-    """Scores the photographs of runs by the runs themselves, by blends and by ridge regressions.
+    """Scores photographs with the runs themselves, with blends and with ridge regressions.
 
     Args:
         pooled: list of `PooledFeatures` of the same photographs and folds.
         config: `BlendConfig`.
         output_dir: folder for the networks of the last blend.
-        progress: called with a description; returns what `blend.out_of_fold` takes as `progress`.
-        say: called with a one-line remark where there are no pairs.
+        progress: takes a description and returns the `progress` of `networks.out_of_fold`.
+        say: called with a line of text if no patient has photographs of both eyes.
 
     Returns:
-        dict of (name, eyes) to float64 (photographs,), NaN for those that aren't judged. The run's score of
-        "both eyes" is the mean of the two eyes'. Without pairs there is only "one eye".
+        Dict of (name, eyes) -> float64 (photographs,), NaN for photographs that are in no evaluation set. The
+        run's score of "both eyes" is the mean of the two eyes' scores. If no patient has photographs of both
+        eyes, there is only "one eye".
     """
     own = np.mean([each.scores for each in pooled], axis=0)
     rows = {(RUN, ONE): own}
@@ -96,14 +97,14 @@ def compare_blends(pooled, rows, thresholds, seed=0):
 
 
 def lines(figures):
-    """Lines of text for `compare_blends`: each row's figures, then its differences from others."""
+    """Yields the results of `compare_blends` as lines of text: each row, then its differences from others."""
 
     def words(found, sign=""):
         return "{value:{sign}.3f} ({low:{sign}.3f} to {high:{sign}.3f})".format(sign=sign, **found)
 
     for name, row in figures.items():
         yield (
-            f"{name}: kappa {words(row['quadratic_weighted_kappa'])}, by cuts from the other folds "
+            f"{name}: kappa {words(row['quadratic_weighted_kappa'])}, by thresholds from the other folds "
             f"{words(row['cross_fitted_kappa'])}, referable AUC {words(row['referable_auc'])}"
         )
         for other, found in row["differences"].items():

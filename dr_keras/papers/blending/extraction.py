@@ -42,7 +42,7 @@ def halton_draws(count, seed=0):
 
 
 def pooling_of(network):
-    """The part of a network up to its last pooling layer, flattened: (batch, channels)."""
+    """Returns the part of a network up to its last pooling layer, with flattened output (batch, channels)."""
     last = [layer for layer in network.layers if "Pooling2D" in type(layer).__name__][-1]
     return keras.Model(network.inputs, keras.layers.Flatten()(last.output))
 
@@ -78,7 +78,12 @@ class PooledExtraction:
         self._should_stop = should_stop
 
     def run(self):
-        """Extracts what isn't there yet, and writes `features.json`."""
+        """Extracts the features that the folder lacks, and writes `features.json`.
+
+        Raises:
+            InputError: if the folder holds another run's features, or the run wasn't trained on the
+                photographs.
+        """
         check_same_run(self._output_dir, self._run)
         leaves = []
         for model in run_folder.find_models(self._run):
@@ -97,7 +102,7 @@ class PooledExtraction:
         )
 
     def _extract(self, path, splits):
-        """Extracts all photographs' features by one network; returns the name of their file."""
+        """Extracts all photographs' features with one network; returns the name of their file."""
         grader = load_model(path)
         self._thresholds = rules_of(grader).thresholds
         pooling = pooling_of(network_of(grader))
@@ -150,7 +155,7 @@ class PooledExtraction:
 
 
 def _step(grader, pooling, augmentation):
-    """Compiled (images, uniform, normal) -> float32 (batch, channels); as `Trainer` compiles it."""
+    """Compiles the function (images, uniform, normal) -> float32 (batch, channels), as `Trainer` does."""
     standardize = grader.get_layer("standardize")
     jit_compile = augmentation.supports_jit and not tf.config.list_physical_devices("GPU")
 

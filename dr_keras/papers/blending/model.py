@@ -1,4 +1,4 @@
-"""The blend network: both eyes' pooled features to one eye's score (P2 section 4.2, feature blending)."""
+"""The blend network, from both eyes' pooled features to one eye's score (P2 section 4.2)."""
 
 import keras
 from keras import layers
@@ -21,7 +21,7 @@ def blend_network(mean, sd, seed=0, name="blend"):
         name: name of the model.
 
     Returns:
-        A functional `keras.Model` of float32 (batch, features) to scores (batch, 1), in grade units. Its
+        A functional `keras.Model` from float32 (batch, features) to scores (batch, 1), in grade units. Its
         layers are `standardize`, `dense1`, `maxout1`, `dense2`, `maxout2` and `score`.
 
     Raises:

@@ -92,7 +92,7 @@ def fit_network(inputs, grades, config, seed):
 
 
 def _batches(grades, config, rng):
-    """Positions of an epoch's samples: int (steps, batch_size)."""
+    """Returns the positions of an epoch's samples: int (steps, batch_size)."""
     count, size = len(grades), config.batch_size
     batches = np.resize(rng.permutation(count), (-(-count // size), size))
     weights = class_weights(grades, epoch=0)[grades]
@@ -108,7 +108,7 @@ def _batches(grades, config, rng):
 def fit_networks(sets, grades, patients, folder, config):
     """Trains the blend networks of one fold; arguments and result as for `fit_ridge`.
 
-    They are kept in the folder, if one is named: `blend_0.keras` and so on.
+    If `folder` isn't None, the networks are saved there as `blend_0.keras` and so on.
     """
     networks = []
     for number in range(config.blends):
@@ -127,15 +127,15 @@ def fit_networks(sets, grades, patients, folder, config):
 
 
 def fit_ridge(sets, grades, patients, folder=None):
-    """Ridge regression in the networks' place; its penalty has the least error over groups of patients.
+    """Fits ridge regressions in place of networks; cross-validation by patient chooses their penalty.
 
     Args:
         sets: list of float32 (n, features), the inputs from each set of features.
-        grades, patients: arrays (n,).
+        grades, patients: arrays (n,): true grade and patient of each photograph.
         folder: not used.
 
     Returns:
-        Function of such a list for other photographs to their float64 scores, the mean over the sets.
+        Function from such a list, for other photographs, to their float64 scores, the mean over the sets.
     """
     models = []
     for inputs in sets:
@@ -146,17 +146,17 @@ def fit_ridge(sets, grades, patients, folder=None):
 
 
 def out_of_fold(pooled, both, fit, output_dir=None, progress=None):
-    """Scores every photograph by a blend that neither it nor its other eye was used for.
+    """Scores every photograph with a blend that was trained on neither eye of the patient.
 
     Args:
         pooled: list of `PooledFeatures` of the same photographs and folds.
-        both: whether both eyes' features are used.
+        both: whether to use both eyes' features.
         fit: `fit_ridge`, or `fit_networks` with its configuration.
-        output_dir: folder for what `fit` keeps, with one for each fold; or None.
-        progress: wraps the iteration over folds as `tqdm.tqdm` does, called with `total`.
+        output_dir: folder in which `fit` saves each fold's networks; or None.
+        progress: wraps the iteration over folds as `tqdm.tqdm` does; called with `total`.
 
     Returns:
-        float64 (photographs,), NaN for those that aren't judged.
+        float64 (photographs,), NaN for photographs that are in no evaluation set.
     """
     records, scores = pooled[0].records, np.full(len(pooled[0].records), np.nan)
     grades = np.array([-1 if record.grade is None else record.grade for record in records])

@@ -18,7 +18,7 @@ from dr_keras.errors import InputError
 from dr_keras.training import run_folder
 from dr_keras.training.stages import HELD_OUT
 
-INDEX = "features.json"  # written last: its presence says that the folder is whole
+INDEX = "features.json"  # written last, so that it exists only in a complete folder
 _OPPOSITE = {"left": "right", "right": "left"}
 
 
@@ -44,10 +44,10 @@ class PooledFeatures:
     features: list
 
     def divisions(self):
-        """For each leaf the positions of the photographs to learn from, and of those to judge, with grades.
+        """Returns, for each leaf, the positions of its graded training and evaluation photographs.
 
         Raises:
-            InputError: if a leaf has none of either.
+            InputError: if a leaf has no graded photographs to train on, or none to evaluate.
         """
         graded = np.array([record.grade is not None for record in self.records])
         found = []
@@ -61,7 +61,7 @@ class PooledFeatures:
         return found
 
     def other_eyes(self):
-        """Position of a photograph of the patient's other eye, or of itself if there is none: int (n,)."""
+        """Returns int (n,): position of a photograph of the patient's other eye; its own if there is none."""
         first = {}
         for index, record in enumerate(self.records):
             first.setdefault((record.patient, record.eye), index)
@@ -69,12 +69,12 @@ class PooledFeatures:
         return np.array([first.get(key, index) for index, key in enumerate(keys)])
 
     def has_pairs(self):
-        """Whether a patient has photographs of a left and of a right eye."""
+        """Tells whether any patient has photographs of both eyes."""
         return bool((self.other_eyes() != np.arange(len(self.records))).any())
 
 
 def check_together(pooled):
-    """Raises `InputError` unless all `PooledFeatures` are of the same photographs in the same folds."""
+    """Raises `InputError` unless all `PooledFeatures` have the same photographs and folds."""
     first = pooled[0]
     for each in pooled[1:]:
         same = [record.image for record in each.records] == [record.image for record in first.records]
@@ -93,15 +93,16 @@ def check_same_run(folder, run):
 
 
 def write_index(folder, run, thresholds, records, scores, leaves):
-    """Writes what `read_features` reads.
+    """Writes the index of an extraction, which `read_features` reads.
 
     Args:
-        folder: where the features lie.
+        folder: folder of the features.
         run: path of the run.
-        thresholds: four cuts from score to grade, of the run's models.
+        thresholds: four thresholds of the run's models.
         records: list of `Record`.
-        scores: dict of image name to the run's own score.
-        leaves: a dict for each of the run's leaves: `splits`, a list of n, and `files`, names in the folder.
+        scores: dict of image name -> the run's own score.
+        leaves: for each leaf, a dict of `splits` (list with the split of each photograph) and `files` (names
+            of the leaf's files in the folder).
     """
     index = {
         "run": run,
@@ -120,7 +121,7 @@ def read_features(folder):
         `PooledFeatures`.
 
     Raises:
-        InputError: if it isn't one.
+        InputError: if the folder holds no finished extraction.
     """
     index = _read_index(folder)
     if index is None:
