@@ -83,7 +83,7 @@ def _fitting(path, arrays, name, shape):
         raise InputError(f"{path}: no {name} in it; expected the weights of an EfficientNet-Lite")
     if arrays[name].shape != tuple(shape):
         raise InputError(
-            f"{path}: {name} has the shape {arrays[name].shape}, expected {tuple(shape)}: another network's"
+            f"{path}: {name} is {arrays[name].shape}, expected {tuple(shape)}: another network's"
         )
     return arrays[name].astype("float64")
 
