@@ -50,7 +50,8 @@ def read_image(path, min_side=None):
         InputError: if the file is missing, empty, truncated, too small, too large or no image.
     """
     data, name = read_bytes(path), str(path)
-    return decode_image(data, name, reduction_of(data, name, min_side))
+    header = read_header(data, name)
+    return decode_image(data, name, header.reduction(min_side), header)
 
 
 def read_bytes(path):
@@ -65,7 +66,7 @@ def read_bytes(path):
     return data
 
 
-def decode_image(data, name, factor=1):
+def decode_image(data, name, factor=1, header=None):
     """Decodes the bytes of one photograph; errors and result as for `read_image`.
 
     Of a file with several pages the largest is taken. What lies behind a picture's end is passed over, and so
@@ -74,9 +75,10 @@ def decode_image(data, name, factor=1):
     Args:
         data: bytes of the file.
         name: what errors call it.
-        factor: as from `reduction_of`: 8, 4, 2 or 1.
+        factor: as from `Header.reduction`: 8, 4, 2 or 1.
+        header: from `read_header`, where it is known already.
     """
-    header = _read_header(data, name)
+    header = header or read_header(data, name)
     width, height = header.width, header.height
     if width * height > MAX_PIXELS:
         raise InputError(
@@ -91,23 +93,7 @@ def decode_image(data, name, factor=1):
         raise InputError(f"{name}: {damage}") from None
     except Exception:  # of three libraries, and of memory; no photograph ends a run
         raise InputError(f"{name}: the {header.kind} file is damaged and can't be decoded") from None
-    exchange, reversed_axes = _UPRIGHT.get(header.orientation, (False, ()))
-    image = np.flip(image.swapaxes(0, 1) if exchange else image, reversed_axes)
-    return np.ascontiguousarray(image)
-
-
-def reduction_of(data, name, shorter_side=None, longer_side=None):
-    """Returns the largest reduction of a JPEG that keeps one of its sides at so many pixels; 1 for all else.
-
-    Raises:
-        InputError: if the bytes aren't an image.
-    """
-    header = _read_header(data, name)
-    if header.kind != "JPEG" or not (shorter_side or longer_side):
-        return 1
-    if shorter_side:
-        return reduction(min(header.width, header.height), shorter_side)
-    return reduction(max(header.width, header.height), longer_side)
+    return _set_upright(image, header.orientation)
 
 
 def reduction(side, min_side):
@@ -115,22 +101,18 @@ def reduction(side, min_side):
     return next((factor for factor in (8, 4, 2) if side // factor >= min_side), 1)
 
 
-def upright_size(data, name="photograph"):
-    """Returns (height, width) of a photograph that `decode_image` reads, as it stands upright, in full."""
-    header = _read_header(data, name)
-    size = header.height, header.width
-    return size[::-1] if header.orientation >= _SIDEWAYS else size
-
-
 def upright_pixels(image):
     """Returns a PIL image as uint8 (height, width, 3), RGB, turned as its EXIF orientation says."""
-    exchange, reversed_axes = _UPRIGHT.get(_orientation(image), (False, ()))
-    pixels = np.array(image.convert("RGB"))
+    return _set_upright(np.array(image.convert("RGB")), _orientation(image))
+
+
+def _set_upright(pixels, orientation):
+    exchange, reversed_axes = _UPRIGHT.get(orientation, (False, ()))
     return np.ascontiguousarray(np.flip(pixels.swapaxes(0, 1) if exchange else pixels, reversed_axes))
 
 
 @dataclasses.dataclass(frozen=True)
-class _Header:
+class Header:
     """What a file says before it is decoded: `page` is the largest; `mode`, `compression`: Pillow's words."""
 
     kind: str
@@ -141,23 +123,41 @@ class _Header:
     mode: str = "RGB"
     compression: str = ""
 
+    @property
+    def upright_size(self):
+        """(height, width) of the photograph as it stands upright, in full."""
+        size = self.height, self.width
+        return size[::-1] if self.orientation >= _SIDEWAYS else size
+
+    def reduction(self, shorter_side=None, longer_side=None):
+        """Returns the largest reduction of a JPEG that keeps one side at so many pixels; 1 for all else."""
+        if self.kind != "JPEG" or not (shorter_side or longer_side):
+            return 1
+        if shorter_side:
+            return reduction(min(self.width, self.height), shorter_side)
+        return reduction(max(self.width, self.height), longer_side)
+
 
 class _Damaged(Exception):
     """Why a picture can't be decoded, in words for the user."""
 
 
-def _read_header(data, name):
+def read_header(data, name):
+    """Reads the `Header` of a file's bytes; raises `InputError` if they aren't an image.
+
+    A PNG's takes about as long as its pixels, since its orientation may lie behind them: read it once.
+    """
     is_png = data[: len(_PNG_START)] == _PNG_START and data[12:16] == b"IHDR"
     if is_png and len(data) > 33:  # whatever its metadata are
         width, height = (int.from_bytes(data[place : place + 4], "big") for place in (16, 20))
-        return _Header("PNG", width, height, _orientation_of(data))
+        return Header("PNG", width, height, _orientation_of(data))
     try:
         with Image.open(io.BytesIO(data)) as image:
             kind = {"MPO": "JPEG"}.get(image.format, image.format)  # a JPEG with further pictures behind it
             orientation = _orientation(image)
             page = _largest_page(image) if kind == "TIFF" else 0
             compression = str(image.info.get("compression", ""))
-            return _Header(kind, *image.size, orientation, page, image.mode, compression)
+            return Header(kind, *image.size, orientation, page, image.mode, compression)
     except Image.DecompressionBombError:
         raise InputError(f"{name}: too large, expected at most {MAX_PIXELS // 10**6} megapixels") from None
     except Exception as error:  # Pillow's format plugins raise many kinds for damaged headers

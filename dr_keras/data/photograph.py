@@ -70,7 +70,7 @@ class Photograph:
         Raises:
             InputError: if the file is missing or can't be decoded as an image.
         """
-        square, view = self._crop(image_size, normalization.CENTRE_SQUARE in steps)
+        square, view = self._crop(image_size, steps)
         return PreparedImage(normalization.normalize(square, steps), view, self._pixels.sha256())
 
     def gradability(self, image_size, limits=None):
@@ -93,23 +93,22 @@ class Photograph:
         """The text of an `InputError` that this photograph raised, without the photograph's name."""
         return str(error).removeprefix(f"{self.name}: ")
 
-    def _crop(self, image_size, whole_height=False):
+    def _crop(self, image_size, steps=()):
         """The square image, and the `FieldOfView` in the whole photograph's pixels."""
-        key = image_size, whole_height
+        key = image_size, normalization.CENTRE_SQUARE in steps
         if key not in self._crops:
-            image, view = self._decoded_for(image_size, whole_height)
+            image, view = self._decoded_for(image_size, steps)
             height, width = self._pixels.size(image)
             full_view = view.scaled(height / image.shape[0], height, width)
             self._crops[key] = fundus.crop_square(image, view, image_size), full_view
         return self._crops[key]
 
-    def _decoded_for(self, image_size, whole_height):
+    def _decoded_for(self, image_size, steps):
         """The smallest decode whose circle is `image_size` pixels across or more, and that circle."""
-        locate = _centre_square if whole_height else fundus.find_field_of_view
         side = image_size
         while True:
             image = self._pixels.decoded(side)
-            view = locate(image)
+            view = normalization.find_view(image, steps)
             if 2 * view.radius >= image_size or side is None or image.shape[:2] == self._pixels.size(image):
                 return image, view
             # The retina fills less of the picture than hoped: take a larger decode, then the whole.
@@ -129,18 +128,18 @@ class _Encoded:
         return self._read()
 
     @functools.cached_property
-    def _upright_size(self):
-        return decoding.upright_size(self._data)
+    def _header(self):
+        return decoding.read_header(self._data, self._name)
 
     def decoded(self, shorter_side=None, longer_side=None):
         """The picture at the smallest scale that keeps one of the sides at so many pixels."""
-        factor = decoding.reduction_of(self._data, self._name, shorter_side, longer_side)
+        factor = self._header.reduction(shorter_side, longer_side)
         if factor not in self._images:
-            self._images[factor] = decoding.decode_image(self._data, self._name, factor)
+            self._images[factor] = decoding.decode_image(self._data, self._name, factor, self._header)
         return self._images[factor]
 
     def size(self, image):
-        return self._upright_size
+        return self._header.upright_size
 
     def sha256(self):
         return hashlib.sha256(self._data).hexdigest()
@@ -173,10 +172,6 @@ class _Drawn(_Array):
         if height not in self._images:
             self._images[height] = synthetic.draw_named(self._name, height).image
         return self._images[height]
-
-
-def _centre_square(image):
-    return fundus.centre_square(*image.shape[:2])
 
 
 def _checked_array(source):

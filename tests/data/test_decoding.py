@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps, TiffImagePlugin
 
-from dr_keras.data.decoding import decode_image, read_image, reduction, reduction_of, upright_size
+from dr_keras.data.decoding import decode_image, read_header, read_image, reduction
 from dr_keras.errors import InputError
 
 
@@ -67,7 +67,7 @@ def test_exif_orientation_is_applied(draw_photograph, orientation, min_side):
     drawn[:60, :80] = 200, 0, 0  # tells the corners apart
     data = encoded(Image.fromarray(drawn), "JPEG", exif=exif)
     upright = np.asarray(ImageOps.exif_transpose(Image.open(io.BytesIO(data))))
-    image = decode_image(data, "rotated", reduction_of(data, "rotated", min_side))
+    image = decode_image(data, "rotated", read_header(data, "rotated").reduction(min_side))
     if min_side:
         upright = cv2.resize(upright, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
     assert image.shape == upright.shape
@@ -80,7 +80,7 @@ def test_a_jpeg_is_decoded_at_the_smallest_scale_that_suffices(draw_photograph, 
     photograph = Image.fromarray(draw_photograph(0))
     for form, expected in (("JPEG", shape), ("PNG", (240, 320))):
         data = encoded(photograph, form)
-        factor = reduction_of(data, "photograph", min_side)
+        factor = read_header(data, "photograph").reduction(min_side)
         assert decode_image(data, "photograph", factor).shape == (*expected, 3)
 
 
@@ -124,7 +124,7 @@ def test_a_phones_picture_with_others_behind_it(draw_photograph):
     image = Image.fromarray(draw_photograph(0, 480, 640))
     data = io.BytesIO()
     image.save(data, "MPO", save_all=True, append_images=[image.resize((160, 120))], quality=95)
-    found = decode_image(data.getvalue(), "phone", reduction_of(data.getvalue(), "phone", 200))
+    found = decode_image(data.getvalue(), "phone", read_header(data.getvalue(), "phone").reduction(200))
     assert found.shape == (240, 320, 3)
 
 
@@ -137,7 +137,7 @@ def test_an_orientation_that_is_text_or_damaged_never_decides(draw_photograph):
     for exif in (b"Exif\0\0" + written.getvalue(), b"Exif\0\0MM\0*\xff\xff\xff\xff", b"Exif\0\0"):
         data = jpeg_of(draw_photograph, exif=exif)
         np.testing.assert_array_equal(decode_image(data, "text"), plain)
-        assert upright_size(data) == (480, 640)
+        assert read_header(data, "photograph").upright_size == (480, 640)
 
 
 def png_chunk(kind, content, checksum=None):
@@ -151,7 +151,7 @@ def test_a_png_whose_metadata_are_damaged_is_read_and_whose_pixels_are_is_not(dr
     for chunk in (png_chunk(b"eXIf", b"nonsense"), png_chunk(b"tEXt", b"a\0b", checksum=7)):
         odd = data[:start] + chunk + data[start:]
         np.testing.assert_array_equal(decode_image(odd, "odd"), draw_photograph(0))
-        assert upright_size(odd) == (240, 320)
+        assert read_header(odd, "photograph").upright_size == (240, 320)
     flipped = bytearray(data)
     flipped[start + 300] ^= 1
     with pytest.raises(InputError, match="flipped: the PNG file is damaged"):
@@ -162,7 +162,7 @@ def test_a_tiff_is_read_from_its_largest_page(draw_photograph):
     image, data = Image.fromarray(draw_photograph(0)), io.BytesIO()
     image.resize((80, 60)).save(data, "TIFF", save_all=True, append_images=[image, image.resize((40, 30))])
     np.testing.assert_array_equal(decode_image(data.getvalue(), "pages"), draw_photograph(0))
-    assert upright_size(data.getvalue()) == (240, 320)
+    assert read_header(data.getvalue(), "photograph").upright_size == (240, 320)
 
 
 def test_a_tiff_of_float_samples_is_refused_by_name():

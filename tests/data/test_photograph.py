@@ -29,9 +29,9 @@ def decodes(monkeypatch):
     """The reductions at which photographs are decoded while a test runs, in order."""
     found, decode = [], decoding.decode_image
 
-    def counting(data, name, factor=1):
+    def counting(data, name, factor=1, header=None):
         found.append(factor)
-        return decode(data, name, factor)
+        return decode(data, name, factor, header)
 
     monkeypatch.setattr(decoding, "decode_image", counting)
     return found
@@ -54,6 +54,19 @@ def test_several_sizes_and_the_frame_share_a_decode(eye, decodes):
     assert small.prepare(128).pixels.shape == (128, 128, 3)
     assert small.prepare(200).pixels.shape == (200, 200, 3)
     assert decodes == [1, 4]
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png"])
+def test_a_header_is_read_once(eye, suffix, tmp_path, monkeypatch):
+    """Pillow decodes a whole PNG to find the orientation that may lie behind its pixels."""
+    path, headers, read = tmp_path / f"eye{suffix}", [], decoding.read_header
+    cv2.imwrite(str(path), cv2.imread(str(eye)))
+    monkeypatch.setattr(decoding, "read_header", lambda *args: headers.append(1) or read(*args))
+    photograph = Photograph(path)
+    photograph.prepare(128)
+    photograph.gradability(128)
+    photograph.frame(512)
+    assert len(headers) == 1
 
 
 def test_a_normalised_models_photograph_is_decoded_once(eye, decodes):
