@@ -191,21 +191,19 @@ def define_split():
 
 def numbers(name, default, help_text, kind=float, length=None, low=None, high=None, increasing=False):
     """Defines a flag of comma-separated numbers, checked for length, range and order; default: a tuple."""
+    from dr_keras.training.options import Option
+
+    allowed = Option(help_text, kind, low=low, high=high, length=length or 0, increasing=increasing)
     flags.DEFINE_list(name, default and ",".join(map(str, default)), help_text)
 
     def check(values):
         if values is None and default is None:
             return True
         try:
-            parsed = [kind(value) for value in values]
-        except ValueError:
+            allowed.check(name, tuple(map(kind, values)))
+        except ValueError:  # no numbers, or, as an `InputError`, others than those allowed
             return False
-        return (
-            (not length or len(parsed) == length)
-            and len(parsed) > 0
-            and all((low is None or v >= low) and (high is None or v <= high) for v in parsed)
-            and (not increasing or parsed == sorted(set(parsed)))
-        )
+        return len(values) > 0
 
     count = {4: "four", 5: "five"}.get(length, str(length or ""))
     noun = " ".join(filter(None, [count, "increasing" * increasing, "whole" * (kind is int), "numbers"]))

@@ -42,10 +42,7 @@ class Graded:
         score = float(score)
         if math.isnan(score):
             return cls.unreadable(image, NO_NUMBER)
-        if fault:
-            return cls(image, score, None, "", None, False, fault)
-        grade = int(score_to_grade(score, rules.thresholds))
-        return cls(image, score, grade, rules.grade_names[grade], grade >= rules.referable_grade, True)
+        return cls.of_answer(image, score, int(score_to_grade(score, rules.thresholds)), fault, rules)
 
     @classmethod
     def of_answer(cls, image, score, grade, message, rules=GradingRules()):

@@ -60,7 +60,7 @@ def read_npy(path):
         layers = content.data[0] if isinstance(content, _Array) and content.shape == () else content
         if not isinstance(layers, dict) or not layers:
             raise InputError(f"{path}: expected a dict of layers, found {type(layers).__name__}")
-        return {name: _numpy_array(path, name, value) for name, value in _named_parts(path, layers).items()}
+        return {name: _numpy_array(path, name, value) for name, value in _named_parts(layers).items()}
 
 
 def read_keras(path):
@@ -140,7 +140,7 @@ def _numpy_names():
     return names
 
 
-def _named_parts(path, layers):
+def _named_parts(layers):
     """Returns the arrays of all layers as a dict by "layer" or "layer/part"."""
     parts = {}
     for layer, value in layers.items():

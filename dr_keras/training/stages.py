@@ -13,7 +13,6 @@ from dr_keras.data import audit, splits
 from dr_keras.errors import InputError
 from dr_keras.models.grader_model import load_model
 from dr_keras.training import run_folder
-from dr_keras.training.config import SplitPlan  # noqa: F401, is part of this module's interface
 from dr_keras.training.fit import STATE, Fit
 from dr_keras.training.frozen.backbone_features import FeatureCache
 from dr_keras.training.frozen.head import HeadFit

@@ -16,10 +16,10 @@ from dr_keras.errors import InputError
 from dr_keras.models.grader_model import build_grader, load_model, network_of
 from dr_keras.models.nets import net5
 from dr_keras.training import run_folder
-from dr_keras.training.config import TrainingConfig
+from dr_keras.training.config import SplitPlan, TrainingConfig
 from dr_keras.training.protocol import Hooks
 from dr_keras.training.scoring import DatasetScorer
-from dr_keras.training.stages import SplitPlan, divide, train_stages
+from dr_keras.training.stages import divide, train_stages
 
 CONFIG = TrainingConfig(image_size=128, width=0.05, epochs=1, batch_size=8, learning_rate=0.001)
 

@@ -14,9 +14,9 @@ from dr_keras.metrics import confusion_matrix, quadratic_weighted_kappa
 from dr_keras.papers.alexnet import classifier
 from dr_keras.report import gallery, metrics_report, report_page
 from dr_keras.training import run_folder
-from dr_keras.training.config import TrainingConfig
+from dr_keras.training.config import SplitPlan, TrainingConfig
 from dr_keras.training.scoring import DatasetScorer
-from dr_keras.training.stages import SplitPlan, train_stages
+from dr_keras.training.stages import train_stages
 
 REGRESSOR, CLASSIFIER = "regressor", "classifier"
 CAPS = (3000, 2443, 2000, 873, 708)  # greatest number of photographs of each grade (P1 section 3.2)

@@ -11,8 +11,9 @@ from dr_keras.models.alexnets import VARIANTS, alexnet
 from dr_keras.models.grader_model import build_grader
 from dr_keras.papers.alexnet.distillation import IMAGE_SIZE, VARIANT, Distillation, load_teacher, save_trunk
 from dr_keras.training import run_folder
+from dr_keras.training.config import SplitPlan
 from dr_keras.training.frozen.backbone_features import FeatureCache
-from dr_keras.training.stages import SplitPlan, divide
+from dr_keras.training.stages import divide
 
 WEIGHTS, FIGURES = "alexnet_trunk.weights.h5", "distillation.json"
 SYNTHETIC_SEED = 1  # differs from training's seed, so that the eyes are different ones
@@ -29,7 +30,7 @@ def distil(
         prepared: `PreparedDataset` of 256 px, or None for synthetic photographs alone.
         synthetic_images: how many synthetic photographs to learn from too.
         output_dir: folder for `alexnet_trunk.weights.h5` and `distillation.json`; with folds, of a run.
-        folds, validation_fraction: of the division, as `stages.SplitPlan` has them.
+        folds, validation_fraction: of the division, as `SplitPlan` has them.
         cache_dir: where synthetic photographs are prepared; see `cache.open_prepared`.
         progress: called with a description, returns a wrapper of an iterator, as `cli_flags.progress`.
         max_steps: stop after so many batches.

@@ -12,13 +12,13 @@ from dr_keras.errors import InputError
 from dr_keras.models.grader_model import build_grader, load_model, network_of
 from dr_keras.models.nets import net5
 from dr_keras.training import run_folder
-from dr_keras.training.config import TrainingConfig
+from dr_keras.training.config import SplitPlan, TrainingConfig
 from dr_keras.training.frozen import backbone_features
 from dr_keras.training.frozen.backbone_features import FeatureCache, trunk_of
 from dr_keras.training.frozen.head import HeadFit, cross_entropy
 from dr_keras.training.protocol import FitTask, Hooks, Interrupted
 from dr_keras.training.scoring import DatasetScorer
-from dr_keras.training.stages import SplitPlan, divide, train_stages
+from dr_keras.training.stages import divide, train_stages
 from dr_keras.training.trainer import LOSSES
 
 CONFIG = TrainingConfig(

@@ -11,12 +11,12 @@ from sklearn.linear_model import Ridge
 from dr_keras.errors import InputError
 from dr_keras.models.grader_model import load_model, network_of
 from dr_keras.training import run_folder
-from dr_keras.training.config import TrainingConfig
+from dr_keras.training.config import SplitPlan, TrainingConfig
 from dr_keras.training.frozen.backbone_features import MIRRORED, FeatureCache, trunk_of
 from dr_keras.training.frozen.ridge import PENALTIES, RidgeFit
 from dr_keras.training.protocol import FitTask, Hooks
 from dr_keras.training.scoring import DatasetScorer
-from dr_keras.training.stages import SplitPlan, train_stages
+from dr_keras.training.stages import train_stages
 
 CONFIG = TrainingConfig(image_size=128, width=0.1, freeze_through="gap", optimizer="ridge")
 GRADES = np.array([0, 1, 2, 3, 4] * 8)

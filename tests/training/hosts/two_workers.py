@@ -13,7 +13,7 @@ from dr_keras import files
 from dr_keras.data.shards import PreparedDataset
 from dr_keras.errors import InputError
 from dr_keras.training import stages
-from dr_keras.training.config import TrainingConfig
+from dr_keras.training.config import SplitPlan, TrainingConfig
 from dr_keras.training.hosts import devices, workers
 from dr_keras.training.protocol import Hooks, Interrupted
 
@@ -35,7 +35,7 @@ def train(prepared, run_dir, strategy, **hooks):
         )
 
     hooks = Hooks(report=report, say=lambda line: None, **hooks)
-    stages.train_stages([CONFIG], lambda size: prepared, run_dir, stages.SplitPlan(), strategy, hooks)
+    stages.train_stages([CONFIG], lambda size: prepared, run_dir, SplitPlan(), strategy, hooks)
 
 
 def main(folder):
