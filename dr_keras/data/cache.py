@@ -57,8 +57,9 @@ def check_data(data_dir, layout="auto", synthetic_images=2000, image_sizes=()):
 
 
 def open_prepared(
-    data_dir, layout, image_size, synthetic_images=2000, cache_dir=None, progress=None, steps=(), say=None
-):
+    data_dir, layout, image_size, synthetic_images=2000, cache_dir=None, progress=None, steps=(), say=None,
+    opened=PreparedDataset,
+):  # fmt: skip
     """Opens a dataset at an image size, preparing it into the cache on first use.
 
     A cache folder is named after the photographs' names, sizes and labels: when any of them changes,
@@ -71,15 +72,16 @@ def open_prepared(
         cache_dir: default `default_cache_dir()`.
         progress, steps: see `preparation.prepare_dataset`.
         say: called with a line on where the images are kept, when they are new; or None.
+        opened: class that the prepared folder is opened as, `PreparedDataset` or one derived from it.
 
     Returns:
-        `PreparedDataset`.
+        An instance of `opened`.
 
     Raises:
         InputError: see `find_dataset`; or a prepared folder is of another size or normalisation.
     """
     if is_prepared(data_dir):
-        prepared = PreparedDataset(data_dir)
+        prepared = opened(data_dir)
         _check_image_size(prepared.image_size, data_dir, [image_size])
         if prepared.normalization != tuple(steps):
             found, wanted = (",".join(some) or "none" for some in (prepared.normalization, steps))
@@ -89,10 +91,12 @@ def open_prepared(
             )
         return prepared
     dataset = find_dataset(data_dir, layout, synthetic_images)
-    return prepare_into_cache(dataset, image_size, cache_dir, progress, steps, say)
+    return prepare_into_cache(dataset, image_size, cache_dir, progress, steps, say, opened)
 
 
-def prepare_into_cache(dataset, image_size, cache_dir=None, progress=None, steps=(), say=None):
+def prepare_into_cache(
+    dataset, image_size, cache_dir=None, progress=None, steps=(), say=None, opened=PreparedDataset
+):
     """Opens a `FundusDataset` at an image size, prepared on first use; arguments as for `open_prepared`."""
     sources = preparation.source_stamps(preparation.sized(dataset.records))
     root = os.path.abspath(dataset.root) if dataset.root else ""
@@ -104,7 +108,7 @@ def prepare_into_cache(dataset, image_size, cache_dir=None, progress=None, steps
     if is_new and say:
         megabytes = sum(file.stat().st_size for file in folder.iterdir()) / 1e6
         say(f"prepared images: {megabytes:.0f} MB in {folder}; the folder may be deleted at any time")
-    return PreparedDataset(folder)
+    return opened(folder)
 
 
 def _check_image_size(found, data_dir, image_sizes):

@@ -55,5 +55,6 @@ def open_dataset(
     Raises:
         InputError: if there is no such folder, its layout isn't known, or no photograph can be read.
     """
-    prepared = cache.open_prepared(data_dir, layout, image_size, synthetic_images, cache_dir, progress)
-    return Dataset(prepared.folder)
+    return cache.open_prepared(
+        data_dir, layout, image_size, synthetic_images, cache_dir, progress, opened=Dataset
+    )
