@@ -17,7 +17,7 @@
 
 `assets.extra/dr_keras.json` holds the metadata (see `metadata`); TF Serving reads the requests in
 `assets.extra/tf_serving_warmup_requests`. In Python, load the model with `dr_keras.load_grader(path)`, or
-call its signatures with `inference.saved_model.load_saved_model(path).grade([bytes, ...])`.
+call its signatures with `inference.loaded_saved_model.load_saved_model(path).grade([bytes, ...])`.
 """
 
 import os

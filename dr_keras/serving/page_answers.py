@@ -97,16 +97,16 @@ def report(servable, data, result, name=""):
     Returns:
         HTML, as text.
     """
-    cuts, name = servable.metadata["rules"].thresholds, one_line(name)[:_LONGEST_NAME]
+    rules, name = servable.metadata["rules"], one_line(name)[:_LONGEST_NAME]
     if result["grade"] is None:
         facts = [("Result", "not gradable", result["message"])]
     else:
-        limits = ["below", *(f"{cut:g}" for cut in cuts), "above"]
+        limits = ["below", *(f"{cut:g}" for cut in rules.thresholds), "above"]
         low, high = limits[result["grade"]], limits[result["grade"] + 1]
         facts = [
             ("ICDR grade", f"{result['grade']}: {result['grade_name']}", f"scores from {low} to {high}"),
             ("Score", f"{result['score']:.2f}", "in grade units, 0 to 4"),
-            ("Referable", "yes" if result["referable"] else "no", "grade 2 or above"),
+            ("Referable", "yes" if result["referable"] else "no", f"grade {rules.referable_grade} or above"),
         ]
     pictures = [
         html_page.figure(

@@ -73,7 +73,7 @@ def load_servable(path, name=None):
     """Loads a model; only one that is trusted, since a SavedModel can read and write files when it runs.
 
     Args:
-        path: as for `inference.saved_model.load_saved_model`: folder of a version, or of several.
+        path: as for `inference.loaded_saved_model.load_saved_model`: folder of a version, or of several.
         name: the name to serve it under; the model's own if None.
 
     Returns:

@@ -60,7 +60,7 @@ LESION_HEADER = (
 
 
 def rows(results):
-    """Rows of (what, the paper's, ours): figures of `alexnet_paper.reproduce` beside those that P1 prints."""
+    """Rows of (what, the paper's, ours): figures of `reproduction.reproduce` beside those that P1 prints."""
     return [*_setting(results), *_classification(results), *_areas(results), *_patches(results["patches"])]
 
 

@@ -70,7 +70,7 @@ def fit_network(inputs, grades, config, seed):
         seed: seed of this network.
 
     Returns:
-        `models.blend.blend_network`, trained.
+        `model.blend_network`, trained.
     """
     network = blend_network(inputs.mean(axis=0), inputs.std(axis=0), seed)
     optimizer = keras.optimizers.Adam(config.learning_rate)
