@@ -15,7 +15,7 @@ from dr_keras.shipped import GRADER, shipped_path
 flags.disclaim_key_flags()
 
 LAYOUTS = ("auto", "synthetic", "idrid", "eyepacs", "aptos", "messidor2", "ddr", "csv", "folders")
-IMAGE_SIZES = (128, 256, 384, 512, 640, 768)
+IMAGE_SIZES = (128, 256, 384, 512, 640, 768, 1024)
 RUNNERS = (
     "DirectRunner",
     "FlinkRunner",

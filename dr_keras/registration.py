@@ -8,7 +8,12 @@ import importlib
 import importlib.util
 import sys
 
-_REGISTERED = ("dr_keras.models.layers", "dr_keras.models.alexnet_layers", "dr_keras.metrics")
+_REGISTERED = (
+    "dr_keras.models.layers",
+    "dr_keras.models.alexnet_layers",
+    "dr_keras.models.lesion_layers",
+    "dr_keras.metrics",
+)
 
 
 def register_with_keras():

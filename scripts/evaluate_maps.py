@@ -17,13 +17,21 @@ cli_flags.define_models_flag()
 flags.DEFINE_string(
     "data_dir", None, "IDRiD's folder, with its segmentation part. Default: synthetic photographs."
 )
+flags.DEFINE_string(
+    "masks_dir",
+    None,
+    "Folder of photographs with lesion masks, of eyes of --data_dir or others. Default: --data_dir.",
+)
 flags.DEFINE_integer(
     "synthetic_images", 100, "Without --data_dir: number of synthetic photographs.", lower_bound=5
 )
-cli_flags.define_output_dir("maps.json, maps.png, examples.png, faithfulness.json")
-flags.DEFINE_multi_enum(
-    "method", ["ram"], ("ram", "gradcam", "occlusion"), "Method of the maps; may be given again."
+cli_flags.define_output_dir(
+    "maps.json, maps.png, examples.png, faithfulness.json; of lesion networks lesions.json"
 )
+flags.DEFINE_multi_enum(
+    "method", None, ("lesions", "ram", "gradcam", "occlusion"),
+    "Method of the maps; may be given again. Default: lesions or ram, the first that the models have.",
+)  # fmt: skip
 flags.DEFINE_integer(
     "faithfulness",
     20,
@@ -46,17 +54,25 @@ def main(argv):
     paths = cli_flags.find_models()
     run_folder.check_report_dir(FLAGS.output_dir)
     if FLAGS.data_dir:
-        photographs = lesion_masks.find_masked_photographs(FLAGS.data_dir)
+        photographs = lesion_masks.find_masked_photographs(FLAGS.masks_dir or FLAGS.data_dir)
         graded = layouts.load_dataset(FLAGS.data_dir, "idrid").records
     else:
         photographs = lesion_masks.masked_synthetic_photographs(FLAGS.synthetic_images, _UNSEEN_EYES)
         graded = []
     cli_flags.require_tensorflow()
-    from dr_keras.evaluation.maps import faithfulness_study, map_evaluation, method_comparison
+    from dr_keras.evaluation.maps import (
+        faithfulness_study,
+        lesion_detection,
+        map_evaluation,
+        method_comparison,
+    )
+    from dr_keras.explain.explainer import best_method
+    from dr_keras.explain.lesion_shares import has_lesions
     from dr_keras.inference.grader import load_grader
     from dr_keras.report import map_figures
 
     models = [load_grader(path) for path in paths]
+    methods = FLAGS.method or [best_method([each for model in models for each in model.networks])]
     unseen, copies = map_evaluation.find_unseen_networks(models, photographs, graded)
     print(
         f"{len(photographs)} photographs with masks, {copies} of them also among the graded ones; "
@@ -68,14 +84,26 @@ def main(argv):
         )
     max_side = _MASKED_SIDE if FLAGS.data_dir else _DRAWN_SIDE
     result = map_evaluation.evaluate_maps(
-        models, unseen, FLAGS.method, max_side, FLAGS.batch_size, FLAGS.seed,
+        models, unseen, methods, max_side, FLAGS.batch_size, FLAGS.seed,
         cli_flags.progress("explaining"),
     )  # fmt: skip
     map_figures.write_maps(FLAGS.output_dir, result, models, unseen)
     print("\n".join(method_comparison.table(result)))
+    for number, model in enumerate(models):
+        if all(has_lesions(network) for network in model.networks):
+            own = [(one.photograph, one.networks[number]) for one in unseen]
+            result = lesion_detection.evaluate_detection(
+                model.networks,
+                own,
+                map_evaluation.unseen_healthy(model, graded),
+                cli_flags.progress("detecting"),
+            )
+            name = "lesions.json" if len(models) == 1 else f"lesions_{number + 1}.json"
+            files.write_json(f"{FLAGS.output_dir}/{name}", result)
+            print("\n".join(["", *lesion_detection.table(result), ""]))
     if FLAGS.faithfulness:
         result = faithfulness_study.evaluate_faithfulness(
-            models, unseen, FLAGS.method, FLAGS.faithfulness, FLAGS.seed, cli_flags.progress("deleting")
+            models, unseen, methods, FLAGS.faithfulness, FLAGS.seed, cli_flags.progress("deleting")
         )
         files.write_json(f"{FLAGS.output_dir}/faithfulness.json", result)
         print("\n".join(["", *faithfulness_study.table(result)]))

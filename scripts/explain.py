@@ -19,14 +19,17 @@ cli_flags.define_models_flag()
 cli_flags.define_data_flags()
 cli_flags.define_cache_dir()
 cli_flags.define_split()
-cli_flags.define_output_dir("a PNG and an .npz for each photograph, contact sheets, maps.csv")
+cli_flags.define_output_dir(
+    "a PNG and an .npz for each photograph, contact sheets, maps.csv; of lesions lesions.csv"
+)
 cli_flags.define_thresholds(default=None)
 cli_flags.define_seed()
 cli_flags.define_batch_size(8)
 flags.DEFINE_enum(
-    "method", "ram", ("ram", "gradcam", "occlusion"),
-    "ram: needs global average pooling before the score; gradcam: any network; occlusion: any network, by "
-    "how much the score falls when a window is hidden (slow).",
+    "method", None, ("lesions", "ram", "gradcam", "occlusion"),
+    "lesions: outlines of lesions by kind, of a lesion network; ram: needs global average pooling before "
+    "the score; gradcam: any network; occlusion: any network, by how much the score falls when a window is "
+    "hidden (slow). Default: lesions or ram, the first that the models have.",
 )  # fmt: skip
 flags.DEFINE_string(
     "layer", None, "Layer to explain. Default for gradcam: the last activation; for occlusion: the input."
@@ -74,7 +77,7 @@ def main(argv):
     if of_dataset:
         cli_flags.check_data()
     cli_flags.require_tensorflow()
-    from dr_keras.explain import overlay, writing
+    from dr_keras.explain import explainer, overlay, writing
     from dr_keras.inference import examples, grader
 
     models = [grader.load_grader(path, cli_flags.parsed("thresholds")) for path in paths]
@@ -84,7 +87,8 @@ def main(argv):
     thresholds, bar = models[0].rules.thresholds, cli_flags.progress("explaining")
     options = {"layer": FLAGS.layer, "window": FLAGS.window, "stride": FLAGS.stride}
     options = {name: value for name, value in options.items() if value is not None}
-    options |= {"method": FLAGS.method, "max_side": FLAGS.max_side, "batch_size": FLAGS.batch_size}
+    method = FLAGS.method or explainer.best_method([each for model in models for each in model.networks])
+    options |= {"method": method, "max_side": FLAGS.max_side, "batch_size": FLAGS.batch_size}
     if of_dataset:
         found = examples.find_examples(
             models, cli_flags.open_prepared, FLAGS.per_grade, FLAGS.split, thresholds, FLAGS.seed,
@@ -97,7 +101,7 @@ def main(argv):
         photographs, labels = photograph_files.list_photographs(argv[1:]), {}
         results = grader.explainer_of(models, **options)(photographs, bar)
     names, model_names = writing.distinct_names(photographs), writing.distinct_names(paths).values()
-    limit = FLAGS.scale or overlay.LIMITS[FLAGS.method]
+    limit = FLAGS.scale or overlay.LIMITS[method]
     failed = writing.write_explanations(
         FLAGS.output_dir, results, names, model_names, labels, limit, thresholds
     )

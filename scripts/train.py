@@ -20,6 +20,9 @@ cli_flags.define_data_flags()
 cli_flags.define_cache_dir()
 cli_flags.define_normalization()
 cli_flags.define_training_flags()
+flags.DEFINE_string(
+    "masks_dir", None, "For lesion_net: folder of photographs with lesion masks. Default: --data_dir."
+)
 flags.DEFINE_string("run_dir", None, "Folder of the run. Default: runs/ARCHITECTURE_SIZES_DATASET.")
 flags.DEFINE_string(
     "init_from", None, "Run folder or .keras file whose layers are taken over where name and shape are alike."
@@ -32,6 +35,7 @@ def main(argv):
     cli_flags.refuse_arguments(argv)
     configs, plan, hosts = cli_flags.training_configs()
     cli_flags.check_data([config.image_size for config in configs])
+    masked = _masked_photographs(configs[0])
     cli_flags.require_tensorflow()
     chief = hosts.is_chief
     from dr_keras.evaluation import agreement
@@ -43,6 +47,8 @@ def main(argv):
     run_dir = FLAGS.run_dir or _default_run_dir(configs)
 
     def callbacks(running):
+        if running.config.head == "lesions":
+            return []
         maps = [MapImages.of_fit(running)] if running.config.head in ("gap", "multiscale") else []
         return [tensorboard.TensorBoard(running, figures.confusion_image), *maps]
 
@@ -58,8 +64,9 @@ def main(argv):
         flagfile = cli_flags.flagfile_text("train.py", leave_out=("run_dir", "cache_dir"))
         try:
             last = runs.train(
-                configs, cli_flags.open_prepared, run_dir, plan, hosts, hooks, FLAGS.init_from, flagfile
-            )
+                configs, cli_flags.open_prepared, run_dir, plan, hosts, hooks, FLAGS.init_from, flagfile,
+                masked,
+            )  # fmt: skip
         except protocol.Interrupted:
             bar.close()
             if chief:
@@ -74,6 +81,18 @@ def main(argv):
     metrics = json.loads((last / run_folder.METRICS).read_text())
     judged = "out of fold" if plan.folds else "validation" if plan.validation_fraction else "leave one out"
     print(f"{last}: {judged}: {agreement.summary(metrics)}")
+
+
+def _masked_photographs(config):
+    from dr_keras.data import lesion_masks
+
+    if config.head != "lesions":
+        if FLAGS.masks_dir:
+            raise cli_flags.InputError(f"--masks_dir={FLAGS.masks_dir}: is for --head=lesions")
+        return ()
+    if FLAGS.masks_dir or FLAGS.data_dir:
+        return lesion_masks.find_masked_photographs(FLAGS.masks_dir or FLAGS.data_dir)
+    return lesion_masks.masked_synthetic_photographs(max(5, FLAGS.synthetic_images // 4))
 
 
 def _default_run_dir(configs):

@@ -14,7 +14,7 @@ PACKAGES = (
     "data", "models", "training", "explain", "inference", "evaluation", "report", "export", "serving", "beam",
     "papers",
 )  # fmt: skip
-LEAVES = ("errors", "files", "grades", "metrics", "shipped")
+LEAVES = ("errors", "files", "grades", "lesion_kinds", "metrics", "shipped")
 MODULES = sorted((ROOT / "dr_keras").rglob("*.py"))
 SCRIPTS = sorted((ROOT / "scripts").glob("[a-z]*.py"))
 CONFIGURATION = ROOT / "dr_keras" / "training" / "config.py"

@@ -6,8 +6,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from dr_keras.data import decoding, synthetic
+from dr_keras.data import decoding, fundus, synthetic
+from dr_keras.data.photograph import Photograph
 from dr_keras.errors import InputError
+from dr_keras.lesion_kinds import CHANNELS, OPTIC_DISC
 
 _SEGMENTATION = "A. Segmentation"
 _PHOTOGRAPHS = "1. Original Images"
@@ -18,6 +20,7 @@ _IDRID_LESIONS = {
     "haemorrhages": ("2. Haemorrhages", "HE"),
     "hard_exudates": ("3. Hard Exudates", "EX"),
     "soft_exudates": ("4. Soft Exudates", "SE"),
+    OPTIC_DISC: ("5. Optic Disc", "OD"),
 }
 ANY_LESION = "any_lesion"  # their union
 _DRAWN_HEIGHT = 512  # pixels, of synthetic photographs
@@ -31,11 +34,15 @@ class MaskedPhotograph:
         image: its name.
         path: its file, or a synthetic photograph's name.
         masks: dict of lesion to mask file; empty for synthetic photographs, which are drawn with theirs.
+        optic_disc: the mask file of the optic disc, or None.
+        unmarked: lesions of `LESIONS` that nobody looked for in it.
     """
 
     image: str
     path: str
     masks: dict
+    optic_disc: str | None = None
+    unmarked: tuple = ()
 
 
 def find_masked_photographs(data_dir):
@@ -64,9 +71,10 @@ def _masked(folder, path, name):
     for lesion, (subfolder, ending) in _IDRID_LESIONS.items():
         files = sorted((folder / subfolder).glob(f"{path.stem}_{ending}.*"))
         masks |= {lesion: str(file) for file in files[:1]}
+    disc = masks.pop(OPTIC_DISC, None)
     if not masks:
         raise InputError(f"{path}: no lesion mask of it in {folder}")
-    return MaskedPhotograph(name, str(path), masks)
+    return MaskedPhotograph(name, str(path), masks, disc)
 
 
 def masked_synthetic_photographs(num_images, seed=0):
@@ -100,6 +108,39 @@ def read_masks(photograph, height, width):
     if not masks:
         raise InputError(f"{photograph.path}: its lesion masks are empty")
     return {**masks, ANY_LESION: np.logical_or.reduce(list(masks.values()))}
+
+
+def read_prepared(photograph, size, steps=()):
+    """Reads a photograph and its masks as the square images that a network takes and gives.
+
+    Args:
+        photograph: `MaskedPhotograph`.
+        size: side of the squares, in pixels.
+        steps: some of `normalization.STEPS`.
+
+    Returns:
+        pixels: uint8 (size, size, 3), RGB.
+        masks: uint8 (size, size, channels) of `CHANNELS`: 255 where a pixel is covered, 0 where it isn't.
+        unknown: positions of channels that nobody marked.
+
+    Raises:
+        InputError: if a file can't be read.
+    """
+    prepared = Photograph(photograph.path).prepare(size, steps)
+    view = prepared.field_of_view
+    files = {**photograph.masks, OPTIC_DISC: photograph.optic_disc}
+    if photograph.masks:
+        full = {kind: decoding.read_image(path).max(axis=2) > 0 for kind, path in files.items() if path}
+    else:
+        full = synthetic.draw_named(photograph.path, view.image_height).masks
+    masks = np.zeros((size, size, len(CHANNELS)), np.uint8)
+    for channel, kind in enumerate(CHANNELS):
+        if kind in full:
+            mask = np.repeat(full[kind][..., None].astype(np.uint8) * 255, 3, axis=2)
+            own = view.scaled(mask.shape[0] / view.image_height, *mask.shape[:2])
+            masks[..., channel] = fundus.crop_square(mask, own, size)[..., 0]
+    unknown = {*photograph.unmarked, *({OPTIC_DISC} - set(full))}
+    return prepared.pixels, masks, tuple(n for n, kind in enumerate(CHANNELS) if kind in unknown)
 
 
 def _cover(mask, height, width):

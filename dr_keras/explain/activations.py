@@ -59,7 +59,8 @@ def cell_grid(model, tensor=None, size=1, stride=1):
     made_by = {id(layer.output): layer for layer in network.layers}
     steps, offsets = [stride, stride], [(size - 1) / 2, (size - 1) / 2]
     tensor = network.inputs[0] if tensor is None else tensor
-    while tensor is not network.inputs[0]:
+    # An output of the input's height and width has a cell for each pixel, whatever computed it.
+    while tensor.shape[1:3] != network.inputs[0].shape[1:3]:
         layer = made_by[id(tensor)]
         tensor = _input_with_positions(layer)
         for axis in (0, 1):

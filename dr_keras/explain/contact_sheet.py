@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 
 from dr_keras.explain import lettering
-from dr_keras.explain.overlay import LIMITS, color_bar, panels
+from dr_keras.explain.overlay import LIMITS, key, panels
 from dr_keras.grades import GRADE_NAMES
 
 _SIDE = 220  # pixels of a tile's photograph and of its map
@@ -38,6 +38,7 @@ class ContactSheet:
         self._title, self._group, self._limit, self._most = title, group, limit, most
         self._tiles = {grade: [] for grade in range(len(GRADE_NAMES))}
         self._counts = dict.fromkeys(self._tiles, 0)
+        self._key = np.full((_SIDE, 0, 3), 255, np.uint8)
 
     def __len__(self):
         return sum(self._counts.values())
@@ -45,6 +46,7 @@ class ContactSheet:
     def add(self, explanation, name, grade, remark=""):
         """Adds an `Explanation` to a grade; `remark` stands behind its score."""
         self._counts[grade] += 1
+        self._key = key(explanation, _SIDE, _SIZE, self._limit)
         if len(self._tiles[grade]) < self._most:
             text = f"{score_text(explanation)}{remark}"
             picture = _pair(explanation, self._limit)
@@ -53,7 +55,7 @@ class ContactSheet:
     def draw(self):
         """Draws the page: uint8 (height, width, 3), RGB; grades falling, scores falling within each."""
         columns = min(_COLUMNS, max(map(len, self._tiles.values()), default=1) or 1)
-        bar = color_bar(_SIDE, _SIZE, self._limit)
+        bar = self._key
         width = columns * (2 * _SIDE + _GAP) + _GAP
         blocks = [lettering.text_block([self._title], width, round(1.3 * _SIZE), _GAP)]
         for grade in sorted(self._tiles, reverse=True):

@@ -13,16 +13,31 @@ from dr_keras.errors import InputError
 from dr_keras.explain import overlay
 from dr_keras.explain.geometry import Grid, place
 from dr_keras.explain.gradcam import grad_cam, grad_cam_grid
+from dr_keras.explain.lesion_findings import Findings, find_lesions
+from dr_keras.explain.lesion_shares import has_lesions, least_probabilities, lesion_grid, lesion_shares
 from dr_keras.explain.occlusion import occlusion_grid, occlusion_map
-from dr_keras.explain.ram import ram_grid, regression_activation_map
+from dr_keras.explain.ram import ram_grid, regression_activation_map, score_bias
 from dr_keras.grades import DEFAULT_THRESHOLDS
 
 _METHODS = {
+    "lesions": (lesion_shares, lesion_grid),
     "ram": (regression_activation_map, ram_grid),
     "gradcam": (grad_cam, grad_cam_grid),
     "occlusion": (occlusion_map, occlusion_grid),
 }
 METHODS = tuple(_METHODS)
+
+
+def best_method(models):
+    """The method that shows most of some models: "lesions", "ram" or "gradcam", the first that all have."""
+    if all(has_lesions(model) for model in models):
+        return "lesions"
+    try:
+        for model in models:
+            ram_grid(model)
+    except InputError:
+        return "gradcam"
+    return "ram"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,6 +57,8 @@ class Explanation:
             `heat` leaves out.
         method: one of `METHODS`.
         thresholds: four increasing scores that separate the grades.
+        findings: `lesion_findings.Findings`, the lesions one by one, of method "lesions" and a single model
+            (or the folds of one); else None.
     """
 
     image: np.ndarray = dataclasses.field(repr=False)
@@ -54,6 +71,7 @@ class Explanation:
     energy_outside: float
     method: str = "ram"
     thresholds: tuple = DEFAULT_THRESHOLDS
+    findings: Findings | None = None
 
     def overlay(self, name="", label=None, limit=None, with_original=False):
         """Draws the map over the photograph, with a colour bar and a caption; see `overlay.overlay`.
@@ -132,16 +150,27 @@ class Explainer:
         """Explains one batch: takes a list of `LoadedPhotograph`, returns a list of `Explanation`."""
         if not photographs:
             return []
-        scores, maps = [], []
+        scores, maps, evidence = [], [], None
         for graders, grid in zip(self._models, self.grids, strict=True):
             images = np.stack([photograph.prepared[grid.image_size].pixels for photograph in photographs])
             results = [self._compute(grader, images) for grader in graders]
             scores.append(np.mean([result[0] for result in results], axis=0))
             maps.append(np.mean([result[1] for result in results], axis=0))
-        return [
+            evidence = np.mean([result[2] for result in results], axis=0) if len(results[0]) > 2 else None
+        explanations = [
             self._fuse(photograph, [row[index] for row in scores], [row[index] for row in maps])
             for index, photograph in enumerate(photographs)
         ]
+        if evidence is None or len(self._models) > 1:
+            return explanations
+        return [self._with_findings(*each) for each in zip(explanations, photographs, evidence, strict=True)]
+
+    def _with_findings(self, explanation, photograph, evidence):
+        graders, size = self._models[0], self.grids[0].image_size
+        least = np.mean([least_probabilities(grader) for grader in graders], axis=0)
+        bias = np.mean([score_bias(grader) for grader in graders])
+        found = find_lesions(evidence, least, bias, photograph.prepared[size].field_of_view)
+        return dataclasses.replace(explanation, findings=found)
 
     def _fuse(self, photograph, scores, maps):
         height, width = photograph.image.shape[:2]

@@ -3,13 +3,13 @@
 import cv2
 import numpy as np
 
-from dr_keras.explain import lettering
+from dr_keras.explain import lesion_overlay, lettering
 from dr_keras.grades import DEFAULT_THRESHOLDS, GRADE_NAMES, score_to_grade
 
 # Absolute values in grade units at which the colour scale ends. The mean of a regression activation map is
 # the score less a bias, but lesions are small, so single cells are far larger: one in twenty of the shipped
 # grader's cells lies beyond 13. Hiding one window lowers the score by less than a grade.
-LIMITS = {"ram": 12.0, "gradcam": 12.0, "occlusion": 1.0}
+LIMITS = {"lesions": 12.0, "ram": 12.0, "gradcam": 12.0, "occlusion": 1.0}
 TOP_SHARE = 0.02  # share of the field of view that is outlined
 TOP_LEAST = 0.125  # least value that is outlined, as a share of the limit
 # Red and blue, which colour-blind readers can tell apart.
@@ -87,14 +87,15 @@ def overlay(
     size = max(14, round(max(original.shape) / 50))
     gap = np.full((len(original), size // 2, 3), 255, np.uint8)
     row = [original, gap] if with_original else []
-    picture = np.concatenate([*row, blended, gap, color_bar(len(original), size, limit)], axis=1)
+    picture = np.concatenate([*row, blended, gap, key(explanation, len(original), size, limit)], axis=1)
     lines = [name] if name else []
-    lines += [caption(explanation, label, thresholds), _remark(explanation, limit)]
+    lines += [caption(explanation, label, thresholds), *_remarks(explanation, limit)]
     return np.concatenate([picture, lettering.text_block(lines, picture.shape[1], size, size // 2)])
 
 
 def panels(explanation, limit=LIMITS["ram"], longer_side=None):
-    """Returns the photograph and its `blend`, both uint8 (height, width, 3), RGB.
+    """Returns the photograph and its `blend`, or its lesions outlined where they are known, both uint8
+    (height, width, 3), RGB.
 
     Their longer side has `longer_side` pixels; None keeps the photograph's size.
     """
@@ -105,6 +106,10 @@ def panels(explanation, limit=LIMITS["ram"], longer_side=None):
         interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
         image, heat = (cv2.resize(array, size, interpolation=interpolation) for array in (image, heat))
         inside = cv2.resize(inside.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST).astype(bool)
+    if explanation.findings is not None:
+        view = explanation.field_of_view
+        view = view.scaled(len(image) / view.image_height, *image.shape[:2])
+        return image, lesion_overlay.outlined(image, explanation.findings, view)
     return image, blend(image, heat, limit, inside)
 
 
@@ -118,6 +123,13 @@ def caption(explanation, label=None, thresholds=DEFAULT_THRESHOLDS):
         scales = zip(explanation.grids, explanation.scores, strict=True)
         text += f" ({', '.join(f'{score:.2f} at {grid.image_size} px' for grid, score in scales)})"
     return text if label is None else f"{text}. True grade {label}, {GRADE_NAMES[label]}"
+
+
+def key(explanation, height, size=14, limit=LIMITS["ram"]):
+    """Draws what tells the colours of `panels`: the kinds of lesions, or a `color_bar`."""
+    return (
+        color_bar(height, size, limit) if explanation.findings is None else lesion_overlay.key(height, size)
+    )
 
 
 def color_bar(height, size=14, limit=LIMITS["ram"]):
@@ -150,7 +162,9 @@ def _grown(mask, pixels):
     return cv2.dilate(mask, disc)
 
 
-def _remark(explanation, limit):
+def _remarks(explanation, limit):
+    if explanation.findings is not None:
+        return lesion_overlay.remarks(explanation.findings)
     text = "Red raises the score, blue lowers it. "
     if top_regions(explanation.heat, limit, explanation.field_of_view.mask()).any():
         text += f"Outlined: the highest {100 * TOP_SHARE:g} % of the field of view. "
@@ -158,4 +172,6 @@ def _remark(explanation, limit):
         text += f"Nothing is outlined: values stay below {TOP_LEAST * limit:g}. "
     if any(min(grid.window[2:]) < grid.image_size for grid in explanation.grids):
         text += "What lies beyond the straight edges isn't seen by the network. "
-    return text + f"{100 * explanation.energy_outside:.0f} % of the map lay outside the eye and isn't shown."
+    return [
+        text + f"{100 * explanation.energy_outside:.0f} % of the map lay outside the eye and isn't shown."
+    ]

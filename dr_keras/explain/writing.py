@@ -1,6 +1,8 @@
 """Writing explanations to disk: pictures, raw values, contact sheets, and a table of all of them."""
 
 import collections
+import contextlib
+import dataclasses
 from pathlib import Path, PurePath
 
 import cv2
@@ -8,11 +10,13 @@ import numpy as np
 
 from dr_keras import files
 from dr_keras.explain.contact_sheet import ContactSheet
+from dr_keras.explain.lesion_findings import Lesion
 from dr_keras.explain.overlay import LIMITS, overlay
 from dr_keras.grades import DEFAULT_THRESHOLDS, score_to_grade
 
-TABLE = "maps.csv"
+TABLE, LESIONS_TABLE = "maps.csv", "lesions.csv"
 # The scores of the single models stand between `score` and `grade`.
+_LESION_FIELDS = tuple(field.name for field in dataclasses.fields(Lesion))
 COLUMNS = ("image", "map", "label", "score", "grade", "energy_outside", "error")
 SHEETS = {
     "contact_sheet": "Photographs and maps by predicted grade",
@@ -28,9 +32,10 @@ def write_explanations(
     """Writes the pictures and values of all explanations, a table and contact sheets.
 
     Each photograph gets `NAME.png` (see `overlay`) and `NAME.npz` (see `save_map`). The table `maps.csv` has
-    the columns image, map, label, score, the score of each model, grade, energy_outside and error. There is
-    one contact sheet by predicted grade or, where true grades are known, one each of the rightly graded, the
-    under-graded and the over-graded photographs.
+    the columns image, map, label, score, the score of each model, grade, energy_outside and error. Where
+    lesions are known, `lesions.csv` has a row for each: image and the fields of `lesion_findings.Lesion`.
+    There is one contact sheet by predicted grade or, where true grades are known, one each of the rightly
+    graded, the under-graded and the over-graded photographs.
 
     Args:
         output_dir: folder, made if it doesn't exist.
@@ -49,7 +54,8 @@ def write_explanations(
     sheets = {name: ContactSheet(title, group, limit) for name, title in SHEETS.items()}
     of_models = [f"score_{name}" for name in model_names]
     columns = [*COLUMNS[:4], *of_models, *COLUMNS[4:]]
-    with files.csv_rows(output_dir / TABLE, columns) as write:
+    with contextlib.ExitStack() as tables:
+        write, write_lesion = tables.enter_context(files.csv_rows(output_dir / TABLE, columns)), None
         for path, explanation, reason in results:
             if not reason and not np.isfinite(explanation.score):
                 reason = "the model's score isn't a number"
@@ -61,6 +67,12 @@ def write_explanations(
                 picture = overlay(explanation, PurePath(path).name, label, limit, thresholds)
                 write_png(output_dir / f"{names[path]}.png", picture)
                 save_map(output_dir / f"{names[path]}.npz", explanation)
+                if explanation.findings is not None:
+                    if write_lesion is None:
+                        rows = files.csv_rows(output_dir / LESIONS_TABLE, ["image", *_LESION_FIELDS])
+                        write_lesion = tables.enter_context(rows)
+                    for lesion in explanation.findings.lesions:
+                        write_lesion([path, *dataclasses.astuple(lesion)])
                 _add_to_sheet(sheets, explanation, names[path], row["grade"], label)
             failed += bool(reason)
             write([row.get(column, "") for column in columns])
@@ -93,7 +105,7 @@ def save_map(path, explanation):
     center_x, radius) in the pixels of `heat`; `score`, `scores` (models,) and `energy_outside`; the
     attribution map `map_k` (rows, columns) of model k; and, in pixels of the square image, the parts of each
     model's `geometry.Grid`: `offset` (models, 2), `step` (models, 2), `window` (models, 4) and `image_size`
-    (models,).
+    (models,). Of a lesion network also `probabilities`, float16 (size, size, channels) of `CHANNELS`.
     """
     view, grids = explanation.field_of_view, explanation.grids
     arrays = {f"map_{number}": cells for number, cells in enumerate(explanation.maps)}
@@ -102,6 +114,8 @@ def save_map(path, explanation):
     arrays["field_of_view"] = np.array([view.center_y, view.center_x, view.radius])
     for name in ("heat", "score", "scores", "energy_outside"):
         arrays[name] = np.asarray(getattr(explanation, name))
+    if explanation.findings is not None:
+        arrays["probabilities"] = explanation.findings.probabilities.astype("float16")
     with files.atomic_path(path) as temporary, open(temporary, "wb") as file:
         np.savez_compressed(file, **arrays)
 

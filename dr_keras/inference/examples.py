@@ -116,7 +116,7 @@ def choose(labels, scores, per_grade=4, thresholds=DEFAULT_THRESHOLDS, seed=0):
     return np.concatenate(chosen)
 
 
-def explain_examples(graders, examples, method="ram", progress=None, **options):
+def explain_examples(graders, examples, method=None, progress=None, **options):
     """Explains each example with the networks that weren't trained on it.
 
     Args:

@@ -113,12 +113,13 @@ class Grader:
                 else:
                     yield Graded.of_score(name, next(scores), reason, self.rules)
 
-    def explain(self, photographs, method="ram", **options):
+    def explain(self, photographs, method=None, **options):
         """Shows which regions of a photograph, or of each in a list, add how much to its score.
 
         Args:
             photographs: as for `grade`.
-            method: "ram" for networks with global average pooling, "gradcam" or "occlusion" for any.
+            method: "lesions" for lesion networks, "ram" for networks with global average pooling, "gradcam"
+                or "occlusion" for any; None takes the first of these that the networks have.
             **options: see `explain.Explainer`.
 
         Returns:
@@ -174,18 +175,18 @@ def _check_some(photographs):
         raise ValueError("`photographs` must hold at least one photograph. Received: an empty list")
 
 
-def explainer_of(graders, method="ram", networks=None, **options):
+def explainer_of(graders, method=None, networks=None, **options):
     """Returns an `explain.Explainer` of one or several graders, whose attribution maps are averaged.
 
     Args:
         graders: list of `Grader`.
-        method, **options: arguments of `Explainer`.
+        method, **options: arguments of `Explainer`; None takes the best method that all networks have.
         networks: for each grader the positions of the networks to use; None uses all of them.
 
     Raises:
         InputError: if the graders differ in preprocessing, or one isn't a Keras model.
     """
-    from dr_keras.explain.explainer import Explainer
+    from dr_keras.explain.explainer import Explainer, best_method
 
     for grader in graders:
         if not grader.networks:
@@ -195,6 +196,7 @@ def explainer_of(graders, method="ram", networks=None, **options):
     normalization = common_normalization(graders)
     chosen = [grader.networks for grader in graders] if networks is None else networks_at(graders, networks)
     options.setdefault("thresholds", graders[0].rules.thresholds)
+    method = method or best_method([network for grader in graders for network in grader.networks])
     return Explainer(chosen, method, normalization=normalization, **options)
 
 

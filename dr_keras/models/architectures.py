@@ -54,6 +54,7 @@ class Architecture:
         heads: the heads that it has; where there are several, the builder takes one as `head`.
         options: further arguments of the builder, fields of `training.config.TrainingConfig`.
         published: `PublishedWeights`, or None.
+        standardizes: whether the network takes standardised pixels; otherwise they are 0-255.
     """
 
     builder: Callable
@@ -61,6 +62,7 @@ class Architecture:
     heads: tuple = ("gap",)
     options: tuple = ()
     published: PublishedWeights | None = None
+    standardizes: bool = True
 
     def build(self, image_size, seed=0, **options):
         """Builds the network; `options` are `head` and those named in `options`, each with a default."""
@@ -110,6 +112,9 @@ ARCHITECTURES = {
     "efficientnet_lite0": _efficientnet("efficientnet_lite0"),
     "efficientnet_lite1": _efficientnet("efficientnet_lite1"),
     "efficientnet_lite2": _efficientnet("efficientnet_lite2"),
+    "lesion_net": Architecture(
+        _later("lesion_net", "lesion_net"), (128, 256, 512, 768, 1024), ("lesions",), standardizes=False
+    ),
     "alexnet": _alexnet("alexnet", "caffe"),
     "caffenet": _alexnet("caffenet", "caffenet"),
     "alexnet_torchvision": _alexnet("alexnet_torchvision", "torchvision"),

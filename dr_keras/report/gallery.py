@@ -4,9 +4,8 @@ import dataclasses
 
 import numpy as np
 
-from dr_keras.errors import InputError
 from dr_keras.explain import overlay
-from dr_keras.explain.ram import ram_grid
+from dr_keras.explain.explainer import best_method
 from dr_keras.inference.examples import example_of, explain_examples
 from dr_keras.report.progression import Progression, progression
 
@@ -44,15 +43,6 @@ def worst_errors(labels, scores, count=8):
     return ranked[~np.isnan(errors[ranked])][:count]
 
 
-def method_for(grader):
-    """The kind of map that a network can have: "ram", or "gradcam" if it has no global average pooling."""
-    try:
-        ram_grid(grader)
-    except InputError:
-        return "gradcam"
-    return "ram"
-
-
 def gallery(model, prepared, scored, positions, method, progress=None):
     """Explains scored photographs, each by the networks that its score is the mean of.
 
@@ -85,7 +75,7 @@ def gallery(model, prepared, scored, positions, method, progress=None):
 def _pictures(explanation, limit):
     photograph, blended = overlay.panels(explanation, limit, PANEL)
     gap = np.full((len(blended), _BAR_LETTERS // 2, 3), 255, np.uint8)
-    bar = overlay.color_bar(len(blended), _BAR_LETTERS, limit)
+    bar = overlay.key(explanation, len(blended), _BAR_LETTERS, limit)
     return photograph, np.concatenate([blended, gap, bar], axis=1)
 
 
@@ -120,6 +110,6 @@ def report_photographs(evaluated, count=8, shown=20, progress=None):
     ranking = progression(evaluated.prepared, evaluated.scores, shown)
     if not ranking.images:
         return None
-    method = method_for(evaluated.model.networks[0])
+    method = best_method(evaluated.model.networks)
     cases = gallery(evaluated.model, evaluated.prepared, evaluated.scores, worst, method, progress)
     return Photographs(cases, method, ranking)

@@ -13,15 +13,9 @@ from dr_keras.evaluation.maps.method_comparison import FUSED, is_baseline, lesio
 from dr_keras.explain import overlay
 from dr_keras.explain.writing import write_png
 from dr_keras.inference.grader import explainer_of
+from dr_keras.lesion_kinds import COLORS
 
 _COLORS = {"baseline": "#9a9a9a", "method": "#b2182b", FUSED: "#053061"}
-_MASK_COLORS = {
-    "microaneurysms": (255, 230, 0),
-    "haemorrhages": (255, 60, 40),
-    "hard_exudates": (60, 220, 255),
-    "soft_exudates": (120, 255, 90),
-    "neovascularisation": (255, 120, 255),
-}
 _NUM_EXAMPLES = 6
 _EXAMPLE_SIDE = 512  # pixels
 
@@ -71,7 +65,7 @@ def area_figure(result):
 
 
 def example_sheet(models, unseen):
-    """Draws some photographs, the experts' outlines on them, beside the models' RAM.
+    """Draws some photographs, the experts' outlines on them, beside the models' maps.
 
     Those with most lesion types are shown, evenly over the list.
 
@@ -83,7 +77,7 @@ def example_sheet(models, unseen):
     chosen = [rich[place] for place in np.unique(np.linspace(0, len(rich) - 1, _NUM_EXAMPLES).astype(int))]
     rows = []
     for one in chosen:
-        explain = explainer_of(models, "ram", one.networks, max_side=_EXAMPLE_SIDE)
+        explain = explainer_of(models, None, one.networks, max_side=_EXAMPLE_SIDE)
         ((_, explanation, _),) = explain([one.photograph.path])
         rows.append(_example(one.photograph, explanation))
     width = max(row.shape[1] for row in rows)
@@ -96,9 +90,9 @@ def _example(photograph, explanation):
     height, width = explanation.heat.shape
     outlined = explanation.image.copy()
     for lesion, mask in read_masks(photograph, height, width).items():
-        if lesion in _MASK_COLORS:
+        if lesion in COLORS:
             outlines, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-            cv2.drawContours(outlined, outlines, -1, _MASK_COLORS[lesion], 1)
+            cv2.drawContours(outlined, outlines, -1, COLORS[lesion], 1)
     original, blended = overlay.panels(explanation)
     gap = np.full((height, 8, 3), 255, np.uint8)
-    return np.concatenate([original, gap, outlined, gap, blended, overlay.color_bar(height)], axis=1)
+    return np.concatenate([original, gap, outlined, gap, blended, overlay.key(explanation, height)], axis=1)

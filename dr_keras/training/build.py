@@ -31,8 +31,11 @@ def build_model(config, prepared, indices, statistics=None):
     Published weights bring the mean and standard deviation that pixels are standardised with; for other
     networks they are those of the training set: `statistics`, its `color_statistics`, if they are known.
     """
-    published = ARCHITECTURES[config.architecture].published
-    if published:
+    architecture = ARCHITECTURES[config.architecture]
+    published = architecture.published
+    if not architecture.standardizes:
+        mean, sd = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
+    elif published:
         mean, sd = published.mean, published.sd
     else:
         mean, sd, _ = statistics or color_statistics(prepared, indices)
@@ -82,8 +85,10 @@ def _build_augmentation(config, window, components):
     return FundusAugmentation(config.image_size, window, config.augmentation_config, components)
 
 
-def build_optimizer(config):
-    """Builds the optimizer that a configuration names."""
+def build_optimizer(config, **options):
+    """Builds the optimizer that a configuration names; `options` are further ones of Keras' optimizers."""
+    if config.optimizer == "adamw":
+        return keras.optimizers.AdamW(config.learning_rate, weight_decay=config.l2, **options)
     if config.optimizer == "adam":
-        return keras.optimizers.Adam(config.learning_rate)
-    return keras.optimizers.SGD(config.learning_rate, momentum=config.momentum, nesterov=True)
+        return keras.optimizers.Adam(config.learning_rate, **options)
+    return keras.optimizers.SGD(config.learning_rate, momentum=config.momentum, nesterov=True, **options)

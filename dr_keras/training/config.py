@@ -14,6 +14,7 @@ from dr_keras.training.options import check_fields, option, options
 STRATEGIES = ("auto", "default", "mirrored", "multi_worker")
 PRECISIONS = ("float32", "mixed_bfloat16")
 CROSS_ENTROPY = "cross_entropy"
+LESIONS, BCE_DICE = "lesions", "bce_dice"  # the head that is trained on masks, and its loss
 _PUBLISHED = [name for name, architecture in ARCHITECTURES.items() if architecture.published]
 
 
@@ -37,8 +38,8 @@ class TrainingConfig:
         "gap",
         "gap: global average pooling, which allows regression activation maps; multiscale: the same over two "
         "layers of an EfficientNet, for finer maps; dense: the paper's baseline, without maps; regression, "
-        "classification: the AlexNets' heads.",
-        choices=("gap", "multiscale", "dense", "regression", "classification"),
+        "classification: the AlexNets' heads; lesions: a score that is read off the lesions of lesion_net.",
+        choices=("gap", "multiscale", "dense", "regression", "classification", LESIONS),
     )
     untied_biases: bool | None = option(
         None,
@@ -64,8 +65,9 @@ class TrainingConfig:
     optimizer: str = option(
         "sgd",
         "sgd: with Nesterov momentum; ridge: ridge regression of a linear head behind --freeze_through, in "
-        "closed form, for which epochs, batches, learning rate, resampling and loss don't count.",
-        choices=("sgd", "adam", "ridge"),
+        "closed form, for which epochs, batches, learning rate, resampling and loss don't count; adamw: Adam "
+        "with --l2 as decoupled weight decay.",
+        choices=("sgd", "adam", "adamw", "ridge"),
     )
     learning_rate: float = option(0.003, "Learning rate of the first epoch.", low=0, per_stage=True)
     schedule: str = option(
@@ -85,8 +87,9 @@ class TrainingConfig:
     l2: float = option(0.0005, "Factor on the sum of squared kernels, which is added to the loss.", low=0.0)
     loss: str = option(
         "mse",
-        "Loss between score and grade, 0 to 4; cross_entropy belongs to --head=classification.",
-        choices=("mse", "mae", "huber", "euclidean", CROSS_ENTROPY),
+        "Loss between score and grade, 0 to 4; cross_entropy belongs to --head=classification, bce_dice "
+        "(cross-entropy and Dice loss of lesion masks) to --head=lesions.",
+        choices=("mse", "mae", "huber", "euclidean", CROSS_ENTROPY, BCE_DICE),
     )
     thresholds: tuple = option(
         (0.5, 1.5, 2.5, 3.5), "Thresholds that turn a score into a grade, increasing.", length=4,
@@ -113,9 +116,7 @@ class TrainingConfig:
         low=0.001,
     )  # fmt: skip
     seed: int = option(0, "Seed of the initial weights, the order, the augmentation and the splits.", low=0)
-    precision: str = option(
-        "float32", "Keras dtype policy of the network.", choices=PRECISIONS, flag=False
-    )
+    precision: str = option("float32", "Keras dtype policy of the network.", choices=PRECISIONS, flag=False)
 
     def __post_init__(self):
         if not isinstance(self.augmentation, str):  # an `AugmentationConfig`; the rest is checked
@@ -150,6 +151,13 @@ class TrainingConfig:
             raise InputError(
                 f"--head={self.head} --loss={self.loss}: --head=classification needs --loss=cross_entropy "
                 "and --freeze_through, other heads another loss"
+            )
+        if (self.head == LESIONS) != (self.loss == BCE_DICE) or (
+            self.head == LESIONS and self.freeze_through
+        ):
+            raise InputError(
+                f"--head={self.head} --loss={self.loss}: --head=lesions needs --loss=bce_dice and no "
+                "--freeze_through, other heads another loss"
             )
         if self.optimizer == "ridge" and not self.freeze_through:
             raise InputError("--optimizer=ridge: needs --freeze_through, behind which it fits a linear head")
@@ -287,10 +295,12 @@ def stage_configs(image_sizes, **values):
 def check_together(configs, plan, hosts):
     """Raises `InputError` unless the stages, the division and the hosts of a training suit one another."""
     for config in configs:
-        if not plan.validation_fraction and config.optimizer != "ridge":
+        if not plan.validation_fraction and config.optimizer != "ridge" and config.head != LESIONS:
             raise InputError(
                 f"--validation_fraction=0: --optimizer={config.optimizer} needs it to be above 0"
             )
+        if hosts.strategy in ("mirrored", "multi_worker") and config.head == LESIONS:
+            raise InputError(f"--strategy={hosts.strategy}: --head=lesions is trained on one device")
         if hosts.strategy == "multi_worker" and config.freeze_through:
             raise InputError(
                 "--strategy=multi_worker isn't for --freeze_through, whose head takes seconds on one host"

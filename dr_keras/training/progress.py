@@ -81,7 +81,8 @@ class ProgressBar:
     def _figures(self, loss, images_per_second):
         fit = self._fit
         history = fit.progress["history"]
-        kappa = f"{history[-1]['val_quadratic_weighted_kappa']:.3f}" if history else "-"
+        kappa = history[-1].get("val_quadratic_weighted_kappa") if history else None
+        kappa = "-" if kappa is None else f"{kappa:.3f}"
         epoch = min(fit.progress["epoch"] + 1, fit.config.epochs)
         return (
             f"epoch {epoch}/{fit.config.epochs}, loss {loss:.3f}, kappa {kappa}, {self._left()} left, "
@@ -92,9 +93,11 @@ class ProgressBar:
         history = self._fit.progress["history"]
         row = history[-1]
         self._lines = len(history)
+        kappa = row.get("val_quadratic_weighted_kappa")  # lesion networks have none yet
+        validation = "" if kappa is None else f"validation kappa {kappa:.3f}, "
         print(
             f"{self._place()}epoch {len(history)}/{self._fit.config.epochs}: loss {row['loss']:.3f}, "
-            f"validation kappa {row['val_quadratic_weighted_kappa']:.3f}, {self._left()} left, "
+            f"{validation}{self._left()} left, "
             f"{images_per_second:.0f} images/s",
             file=self._stream, flush=True,
         )  # fmt: skip

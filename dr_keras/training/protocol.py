@@ -1,7 +1,8 @@
-"""What the three kinds of training have in common: what they are given, how they run, what they return.
+"""What the kinds of training have in common: what they are given, how they run, what they return.
 
-`fit.Fit` trains a whole network, `frozen.head.HeadFit` the layers behind a frozen backbone, and
-`frozen.ridge.RidgeFit` a linear head in closed form. `stages` chooses among them and treats them alike.
+`fit.Fit` trains a whole network, `frozen.head.HeadFit` the layers behind a frozen backbone,
+`frozen.ridge.RidgeFit` a linear head in closed form, and `lesions.lesion_fit.LesionFit` a lesion network.
+`stages` chooses among them and treats them alike.
 """
 
 import dataclasses
@@ -61,6 +62,7 @@ class FitTask:
         init_from: path of a saved grader whose fitting layers are taken over, or None.
         hooks: `Hooks`.
         features: `FeatureCache` of `prepared`, for heads on a frozen backbone; None: a new one.
+        masked: tuple of `MaskedPhotograph` to train on, for lesion networks.
     """
 
     config: TrainingConfig
@@ -72,6 +74,7 @@ class FitTask:
     init_from: Path | None = None
     hooks: Hooks = Hooks()
     features: Any = None
+    masked: tuple = ()
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,10 +8,9 @@ from dr_keras.training.config import HostConfig, SplitPlan, check_together, flag
 from dr_keras.training.hosts import devices, workers
 from dr_keras.training.protocol import Hooks
 
-
 def train(
     configs, open_prepared, run_dir, plan=SplitPlan(), hosts=HostConfig(), hooks=Hooks(), init_from=None,
-    flagfile=None,
+    flagfile=None, masked=(),
 ):  # fmt: skip
     """Trains a network in one stage or several, with or without folds; goes on where it was stopped.
 
@@ -23,6 +22,7 @@ def train(
         hosts: `HostConfig`; the precision that it chooses takes the place of the configurations' own.
         hooks: `Hooks`. Without a `report`, no `metrics.json` is written, by which a finished run is known.
         init_from: run folder or `.keras` file whose fitting layers the first stage takes over, or None.
+        masked: sequence of `MaskedPhotograph`, which `--architecture=lesion_net` learns from.
         flagfile: text for `run.cfg`, one flag a line. Default: the flags of configs, plan and hosts.
 
     Returns:
@@ -52,7 +52,7 @@ def train(
     holding = run_folder.held(run_dir) if chief else contextlib.nullcontext()
     with holding, workers.losses_named(strategy):
         workers.check_alike(strategy, "flags or precision", flagfile + str(configs))
-        return stages.train_stages(configs, open_prepared, run_dir, plan, strategy, hooks, init_from)
+        return stages.train_stages(configs, open_prepared, run_dir, plan, strategy, hooks, init_from, masked)
 
 
 def flag_lines(configs, plan, hosts):

@@ -13,11 +13,14 @@ from dr_keras.data import audit, splits
 from dr_keras.errors import InputError
 from dr_keras.models.grader_model import load_model
 from dr_keras.training import run_folder
+from dr_keras.training.config import LESIONS
 from dr_keras.training.fit import STATE, Fit
 from dr_keras.training.frozen.backbone_features import FeatureCache
 from dr_keras.training.frozen.head import HeadFit
 from dr_keras.training.frozen.ridge import RidgeFit
 from dr_keras.training.hosts import workers
+from dr_keras.training.lesions.lesion_fit import LesionFit
+from dr_keras.training.lesions.masked_splits import divide_masked, write_masked_splits
 from dr_keras.training.protocol import FitTask, Hooks
 from dr_keras.training.scoring import DatasetScorer
 
@@ -25,7 +28,12 @@ HELD_OUT = "held_out"
 _FEW = 30  # validation photographs; with fewer, the best of two models is a matter of chance
 
 
-FITS = {"network": Fit, "head": HeadFit, "ridge": RidgeFit}  # each a `protocol.FitProtocol`
+FITS = {
+    "network": Fit,
+    "head": HeadFit,
+    "ridge": RidgeFit,
+    "lesions": LesionFit,
+}  # each a `protocol.FitProtocol`
 
 
 def divide(prepared, report, plan):
@@ -97,7 +105,7 @@ def _with_test_split(records, groups, plan):
     ]
 
 
-def train_stages(configs, open_prepared, run_dir, plan, strategy, hooks, init_from=None):
+def train_stages(configs, open_prepared, run_dir, plan, strategy, hooks, init_from=None, masked=()):
     """Trains one stage after another; each starts from what the one before it learnt (P2 section 4.4).
 
     Args:
@@ -109,6 +117,7 @@ def train_stages(configs, open_prepared, run_dir, plan, strategy, hooks, init_fr
             writes the run folder, calls the hooks and reads what `init_from` names.
         hooks: `Hooks`.
         init_from: run folder or model that the first stage starts from, or None.
+        masked: sequence of `MaskedPhotograph`, for lesion networks.
 
     Returns:
         The folder of the last stage.
@@ -119,9 +128,7 @@ def train_stages(configs, open_prepared, run_dir, plan, strategy, hooks, init_fr
     """
     trainings, chief = None, workers.is_chief(strategy)
     if not chief:
-        hooks = Hooks(
-            should_stop=hooks.should_stop, stop_seconds=hooks.stop_seconds, say=lambda line: None
-        )
+        hooks = Hooks(should_stop=hooks.should_stop, stop_seconds=hooks.stop_seconds, say=lambda line: None)
     for config in configs:
         prepared = workers.chief_first(strategy, functools.partial(open_prepared, config.image_size))
         workers.check_alike(strategy, "photographs or labels", _contents(prepared))
@@ -133,15 +140,19 @@ def train_stages(configs, open_prepared, run_dir, plan, strategy, hooks, init_fr
             trainings, notes = divide(prepared, report, plan)
             for note in notes:
                 hooks.say(note)
+            masked_trainings = divide_masked(masked, prepared, trainings)
         folder = Path(run_dir) / str(config.image_size) if len(configs) > 1 else Path(run_dir)
         pooled, cache = [], FeatureCache(prepared, hooks.progress, hooks.should_stop)
-        for fold, assigned in enumerate(trainings):
+        for fold, (assigned, of_masked) in enumerate(zip(trainings, masked_trainings, strict=True)):
             leaf = run_folder.fold_dir(folder, fold) if plan.folds else folder
             start = None
             if chief and init_from:
                 start = _checked_start(init_from, fold if plan.folds else None, prepared, assigned)
             own = (np.flatnonzero(np.array(assigned) == split) for split in ("train", "validation"))
-            task = FitTask(config, prepared, *own, leaf, strategy, start, hooks, cache)
+            learnt = tuple(one for one, split in zip(masked, of_masked, strict=True) if split == "train")
+            task = FitTask(config, prepared, *own, leaf, strategy, start, hooks, cache, learnt)
+            if chief and masked:
+                write_masked_splits(leaf, masked, of_masked)
             pooled.append(_train_leaf(task, assigned))
         if chief and plan.folds and not (folder / run_folder.METRICS).exists():
             _report(hooks, folder, prepared, *(np.concatenate(parts) for parts in zip(*pooled, strict=True)))
@@ -205,6 +216,8 @@ def _train_leaf(task, assigned):
 
 def _fit_of(config):
     """The kind of training that a configuration asks for."""
+    if config.head == LESIONS:
+        return FITS["lesions"]
     if not config.freeze_through:
         return FITS["network"]
     return FITS["ridge" if config.optimizer == "ridge" else "head"]

@@ -5,7 +5,7 @@ import numpy as np
 
 from dr_keras.evaluation.bootstrap import bootstrap_interval
 
-MEASURES = ("auprc", "prevalence", "pointing_game", "best_iou", "energy_inside")
+MEASURES = ("auprc", "prevalence", "pointing_game", "strict_pointing", "best_iou", "energy_inside")
 TOLERANCE = 0.02  # of the field of view's diameter: about a fifth of an optic disc's
 
 
@@ -22,8 +22,9 @@ def score_map(heat, mask, field_of_view, tolerance=TOLERANCE):
     Returns:
         dict, all from 0 to 1: `auprc`, area under the precision-recall curve (step-wise: average precision);
         `prevalence`, the share of lesion pixels, which is the AUPRC of a blind map; `pointing_game`, 1 if
-        the highest pixel is inside, else 0; `best_iou`, over all cuts of the map; `energy_inside`, share of
-        the map's positive values inside, NaN if it has none. All NaN if nothing of the lesion is in view.
+        the highest pixel is inside, else 0; `strict_pointing`, the same without a margin; `best_iou`, over
+        all cuts of the map; `energy_inside`, share of the map's positive values inside, NaN if it has none.
+        All NaN if nothing of the lesion is in view.
     """
     seen = field_of_view.mask()
     margin = max(1, round(tolerance * 2 * field_of_view.radius))
@@ -33,10 +34,12 @@ def score_map(heat, mask, field_of_view, tolerance=TOLERANCE):
         return dict.fromkeys(MEASURES, float("nan"))
     precision_area, iou = _over_all_cuts(values, lesion)
     positive = np.maximum(values, 0)
+    highest = values == values.max()  # a flat map points everywhere
     return {
         "auprc": precision_area,
         "prevalence": float(lesion.mean()),
-        "pointing_game": float(inside[values == values.max()].mean()),  # a flat map points everywhere
+        "pointing_game": float(inside[highest].mean()),
+        "strict_pointing": float(lesion[highest].mean()),
         "best_iou": iou,
         "energy_inside": float(positive[inside].sum() / positive.sum()) if positive.any() else float("nan"),
     }

@@ -14,9 +14,12 @@ from dr_keras.evaluation.maps.localisation import centre_prior, score_map
 from dr_keras.evaluation.maps.method_comparison import CENTRE, FUSED, RANDOM, RANDOMISED, compare_methods
 from dr_keras.explain.explainer import Explainer, load_photographs
 from dr_keras.explain.geometry import place
+from dr_keras.explain.lesion_findings import on_frame
 from dr_keras.inference.grader import common_normalization, networks_at
+from dr_keras.lesion_kinds import CHANNELS, LESIONS
 from dr_keras.models.grader_model import is_linear_unit, network_of
 from dr_keras.training import run_folder
+from dr_keras.training.lesions.masked_splits import HELD_OUT, MASKED_SPLIT
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,7 +31,7 @@ class UnseenNetworks:
 
 
 def find_unseen_networks(models, photographs, graded):
-    """Finds for each masked photograph the networks that were neither trained nor chosen on it.
+    """Finds for each masked photograph the networks that were neither trained nor chosen on it or its mask.
 
     Masked photographs have names of their own, yet most are copies of graded ones, or second
     exposures of the same eye: these are found by their pixels (`data.duplicates`).
@@ -50,15 +53,36 @@ def find_unseen_networks(models, photographs, graded):
         ]
         for model in models
     ]
+    masked = [
+        [run_folder.read_splits(path.parent / MASKED_SPLIT) for path in model.model_files] for model in models
+    ]
     found = []
     for number, photograph in enumerate(photographs):
         networks = tuple(
-            tuple(k for k, known in enumerate(of_model) if not known[matches[number]].any())
-            for of_model in seen
+            tuple(
+                k
+                for k, known in enumerate(of_model)
+                if not known[matches[number]].any() and learnt[k].get(photograph.image, HELD_OUT) == HELD_OUT
+            )
+            for of_model, learnt in zip(seen, masked, strict=True)
         )
         if all(networks):
             found.append(UnseenNetworks(photograph, networks))
     return found, sum(bool(same) for same in matches.values())
+
+
+def unseen_healthy(model, graded):
+    """The photographs of grade 0 that some of a model's networks never saw: list of (path, their positions)."""
+    seen = [
+        np.isin(run_folder.splits_of(path.parent / run_folder.SPLIT, graded), run_folder.SEEN)
+        for path in model.model_files
+    ]
+    found = []
+    for index, record in enumerate(graded):
+        networks = tuple(number for number, known in enumerate(seen) if not known[index])
+        if record.grade == 0 and networks:
+            found.append((record.path, networks))
+    return found
 
 
 def _matches(photographs, graded):
@@ -78,7 +102,7 @@ def _matches(photographs, graded):
     return found
 
 
-def evaluate_maps(models, unseen, methods=("ram",), max_side=1024, batch_size=8, seed=0, progress=None):
+def evaluate_maps(models, unseen, methods, max_side=1024, batch_size=8, seed=0, progress=None):
     """Scores the maps of models against lesion masks.
 
     Args:
@@ -133,8 +157,8 @@ def _scored(models, unseen, methods, max_side, batch_size, generator):
             loaded = [readable(path, photograph, reason) for path, photograph, reason in batch]
             explained = [explainer.explain(loaded) for explainer in explainers.values()]
             for explanations in zip(*explained, strict=True):
-                heats = {name: found.heat for name, found in zip(explainers, explanations, strict=True)}
-                yield _score(next(remaining), explanations[0], heats, generator)
+                named = dict(zip(explainers, explanations, strict=True))
+                yield _score(next(remaining), named, generator)
 
 
 def _untrained(grader):
@@ -164,14 +188,30 @@ def _explainers(labels, graders, untrained, methods):
             yield f"{RANDOMISED}/{label}", Explainer([own])
 
 
-def _score(photograph, explanation, heats, generator):
+def _score(photograph, explanations, generator):
+    explanation = next(iter(explanations.values()))
     height, width = explanation.heat.shape
     view, grid = explanation.field_of_view, explanation.grids[0]
     noise = generator.random(explanation.maps[0].shape, dtype="float32")
-    heats |= {RANDOM: place(noise, grid, view, height, width), CENTRE: centre_prior(view)}
-    masks = read_masks(photograph, height, width)
-    return {
-        (method, lesion): score_map(heat, mask, view)
-        for method, heat in heats.items()
-        for lesion, mask in masks.items()
-    }
+    baselines = {RANDOM: place(noise, grid, view, height, width), CENTRE: centre_prior(view)}
+    rows = {}
+    for lesion, mask in read_masks(photograph, height, width).items():
+        heats = {method: heat_of(found, lesion) for method, found in explanations.items()} | baselines
+        rows |= {(method, lesion): score_map(heat, mask, view) for method, heat in heats.items()}
+    return rows
+
+
+def heat_of(explanation, lesion):
+    """What an explanation says of a kind of lesion: float32 (height, width), over the photograph.
+
+    Of a lesion network that is the probability of that kind; `ANY_LESION`, and kinds that the network doesn't
+    know, get that of any. Other maps say the same of every kind.
+    """
+    if explanation.findings is None:
+        return explanation.heat
+    probabilities = explanation.findings.probabilities
+    if lesion in LESIONS:
+        chosen = probabilities[..., CHANNELS.index(lesion)]
+    else:
+        chosen = 1 - np.prod(1 - probabilities[..., : len(LESIONS)], axis=-1)
+    return on_frame(chosen, explanation.field_of_view)

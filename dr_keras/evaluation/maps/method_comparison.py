@@ -74,7 +74,7 @@ def table(result):
             gains = [result[method][lesion]["above"][baseline] for lesion in lesions]
             lines.append(_line(f"  {baseline}", [_cell(gain, "+.3f") for gain in gains]))
     lines += [*(_verdict(method, result[method], lesions) for method in methods), ""]
-    measures = ("pointing_game", "best_iou", "energy_inside")
+    measures = ("pointing_game", "strict_pointing", "best_iou", "energy_inside")
     lines.append(_line("any lesion", [measure.replace("_", " ") for measure in measures]))
     for method, rows in result.items():
         lines.append(_line(method, [_cell(rows[ANY_LESION][measure]) for measure in measures]))

@@ -9,9 +9,14 @@ from dr_keras.report import html_page
 from dr_keras.report.wording import number
 
 _JPEG_QUALITY = 88
+_COLORED = (
+    "Red regions raised the score, blue ones lowered it ({}; grade units, one scale for all); white outlines "
+    "hold the highest 2 %. A map tells where the model looked, and is no finding."
+)
 _METHODS = {
-    "ram": "the regression activation map, whose mean plus a constant is the score",
-    "gradcam": "Grad-CAM, the activations weighted by their gradient",
+    "lesions": "Outlined: what the model takes for lesions, by kind. Its score is read off nothing else.",
+    "ram": _COLORED.format("the regression activation map, whose mean plus a constant is the score"),
+    "gradcam": _COLORED.format("Grad-CAM, the activations weighted by their gradient"),
 }
 
 
@@ -21,7 +26,7 @@ def worst_errors(cases, images, labels, scores, grades, method):
     Args:
         cases: `Case` of each photograph shown, the worst first.
         images, labels, scores, grades: of all photographs: names, true grades, scores, predicted grades.
-        method: kind of the maps, "ram" or "gradcam".
+        method: kind of the maps, a key of `_METHODS`.
     """
     cards = []
     for case in cases:
@@ -41,9 +46,7 @@ def worst_errors(cases, images, labels, scores, grades, method):
         (
             "The photographs whose score is farthest from the true grade, the worst first. A wrong label or "
             "a poor photograph can be the reason as well as the model.",
-            f"Red regions raised the score, blue ones lowered it ({_METHODS[method]}; grade units, one scale "
-            "for all); white outlines hold the highest 2 %. A map tells where the model looked, and is no "
-            "finding.",
+            _METHODS[method],
             html_page.photographs(cards, wide=True),
         ),
     )

@@ -1,0 +1,92 @@
+"""A lesion network's maps: what it sees of each kind of lesion, and what each pixel adds to the score."""
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from dr_keras.errors import InputError
+from dr_keras.explain.activations import cell_grid
+from dr_keras.explain.compiled import kept
+from dr_keras.lesion_kinds import LESIONS
+from dr_keras.models.grader_model import network_and_front
+from dr_keras.models.lesion_layers import LesionShares
+
+
+def has_lesions(model):
+    """Whether a model is a lesion network, or a grader with one."""
+    return any(isinstance(layer, LesionShares) for layer in network_and_front(model)[0].layers)
+
+
+def lesion_shares(model, images):
+    """Computes scores, what each pixel adds to them, and the probabilities of lesions.
+
+    As with a regression activation map, the mean of a map plus the score's bias is the score. The map is 0
+    wherever nothing was found, and never negative.
+
+    Args:
+        model: a grader with a lesion network, or the network alone.
+        images: (batch, size, size, 3) of the model's input size, RGB, 0-255, any dtype.
+
+    Returns:
+        scores: float32 (batch,), in grade units.
+        maps: float32 (batch, size, size), in grade units, pixel by pixel.
+        evidence: float32 (batch, size, size, 9): the probabilities of `CHANNELS`, then the map's part of each
+            of `LESIONS`, in grade units.
+
+    Raises:
+        InputError: if the model is another one.
+    """
+    network = _network(model)
+    probabilities, scores = _compiled(model)(tf.cast(images, tf.float32))
+    probabilities, shares = probabilities.numpy(), network.get_layer("shares")
+    kernel = network.get_layer("score").kernel.numpy()[:, 0].reshape(2, len(LESIONS))
+    parts = np.stack([_parts(one, shares, kernel) for one in probabilities])
+    return scores.numpy(), parts.sum(axis=-1), np.concatenate([probabilities, parts], axis=-1)
+
+
+def lesion_grid(model):
+    """Returns the `Grid` of the maps, whose cells are the image's pixels; errors as for `lesion_shares`."""
+    _network(model)
+    return cell_grid(model)
+
+
+def least_probabilities(model):
+    """For each of `LESIONS` the probability from which a pixel counts; errors as for `lesion_shares`."""
+    return _network(model).get_layer("shares").least
+
+
+def _network(model):
+    if not has_lesions(model):
+        raise InputError("--method=lesions: the model marks no lesions; expected a run of lesion_net")
+    return network_and_front(model)[0]
+
+
+def _compiled(model):
+    def build():
+        network, front = network_and_front(model)
+        both = keras.Model(network.inputs, [network.get_layer("shares").input, network.output])
+
+        @tf.function(input_signature=[tf.TensorSpec((None, *model.input_shape[1:]), tf.float32)])
+        def step(images):
+            probabilities, scores = both(front(images), training=False)
+            return probabilities, scores[:, 0]
+
+        return step.get_concrete_function()
+
+    return kept(model, ("lesions",), build)
+
+
+def _parts(probabilities, shares, kernel):
+    """What each pixel adds by each kind: float32 (height, width, lesions); see `LesionShares`."""
+    least = np.array(shares.least, "float32")
+    excess = np.maximum(probabilities[..., : len(LESIONS)] - least, 0) / (1 - least)
+    height, width, kinds = excess.shape
+    quarters = excess.reshape(2, height // 2, 2, width // 2, kinds)
+    sums = quarters.sum(axis=(1, 3), keepdims=True, dtype="float64") / (height * width)
+    factors = kernel[0] * _factor(sums.sum(axis=(0, 2), keepdims=True), shares.unit)
+    factors = factors + kernel[1] * _factor(sums, shares.unit) / 4
+    return (quarters * factors).reshape(excess.shape).astype("float32")
+
+
+def _factor(amount, unit):
+    return np.log1p(amount / unit) / np.maximum(amount, 1e-9)

@@ -1,0 +1,175 @@
+"""Training a lesion network: first its segmentation, on masks, then its score, on grades."""
+
+import math
+import time
+import types
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+from sklearn.linear_model import Ridge
+from sklearn.model_selection import cross_val_predict
+
+from dr_keras.data.lesion_crops import CropConfig, CropSampler, LesionExample
+from dr_keras.data.lesion_regions import lesion_regions
+from dr_keras.data.parallel import batches_ahead
+from dr_keras.data.pipeline import evaluation_batches
+from dr_keras.errors import InputError
+from dr_keras.files import atomic_path
+from dr_keras.lesion_kinds import LESIONS
+from dr_keras.models.grader_model import network_of
+from dr_keras.models.lesion_net import SEGMENTER, fold_normalization, lesion_segmenter
+from dr_keras.training.build import build_model, build_optimizer
+from dr_keras.training.history import HISTORY, write_history
+from dr_keras.training.hosts import devices
+from dr_keras.training.lesions.losses import bce_dice
+from dr_keras.training.protocol import FitResult, Interrupted
+from dr_keras.training.run_folder import MODEL
+from dr_keras.training.schedules import learning_rate
+from dr_keras.training.state import load_state, save_state
+
+STATE = "state.npz"
+CROPS = 1600  # an epoch's: some thirty of each of IDRiD's photographs with masks
+_AVERAGED = 0.99  # share that the average of the weights keeps at each step
+_LEAST = np.linspace(0.3, 0.98, 35)  # probabilities that are tried
+_FALSE = 0.2  # false detections of a kind in a healthy photograph, on average, of those trained on
+_PARTS = 10  # of the cross-validation of the score
+_PENALTY = 1.0  # of the score's ridge regression, on features of unit standard deviation
+_AT_ONCE = 4  # photographs whose features are computed together
+
+
+class LesionFit:
+    """Trains `lesion_net`; a `protocol.FitProtocol`.
+
+    The segmentation learns from crops of the task's photographs with masks and of the training photographs of
+    grade 0, in which whatever it marks is false. What is kept is the average of the weights over the last
+    hundred steps or so, with batch normalisation folded into the convolutions. Then the score, a linear unit
+    whose weights may not be negative, is fitted to the grades of all training photographs: the more lesions,
+    the higher the score. Validation photographs decide nothing. It goes on from the epoch that a stopped
+    or killed training finished last.
+
+    Args:
+        task: `FitTask` with `masked` photographs.
+
+    Raises:
+        InputError: if there is no photograph with masks to train on.
+    """
+
+    def __init__(self, task):
+        self.config, self.prepared, self.hooks = task.config, task.prepared, task.hooks
+        self.run_dir, self._training = Path(task.run_dir), task.training
+        if not task.masked:
+            raise InputError(
+                f"--architecture={task.config.architecture}: no photograph with lesion masks to train on"
+            )
+        self.grader = build_model(task.config, task.prepared, task.training)
+        self._healthy = np.array([i for i in task.training if task.prepared.grades[i] == 0], int)
+        size, steps = task.prepared.image_size, task.prepared.normalization
+        loaded = batches_ahead(lambda one: LesionExample.read(one, size, steps), task.masked, _AT_ONCE)
+        examples = [example for batch in loaded for _, example in batch]
+        examples += [LesionExample(pixels, None) for pixels in task.prepared.read(self._healthy)]
+        self.sampler = CropSampler(examples, CropConfig(size=min(CropConfig.size, size)), task.config.seed)
+        self.steps = math.ceil(CROPS / task.config.batch_size)
+        with devices.precision_scope(task.config.precision):
+            self.segmenter = lesion_segmenter(None, task.config.seed)
+            optimizer = build_optimizer(task.config, use_ema=True, ema_momentum=_AVERAGED)
+        optimizer.build(self.segmenter.trainable_variables)
+        self._trainer = types.SimpleNamespace(grader=self.segmenter, optimizer=optimizer)
+        self._step = tf.function(self._train_step)
+        start = {"epoch": 0, "step": 0, "history": []}
+        self.progress = load_state(self.run_dir / STATE, self._trainer) or start
+        if 0 < self.progress["epoch"] < self.config.epochs:
+            self.hooks.say(f"{self.run_dir}: goes on from epoch {self.progress['epoch'] + 1}")
+        self._callbacks = keras.callbacks.CallbackList(list(self.hooks.callbacks(self)), model=self.segmenter)
+
+    def run(self):
+        """Trains the segmentation to the last epoch, then the score. Returns a `FitResult`."""
+        self._callbacks.on_train_begin()
+        while self.progress["epoch"] < self.config.epochs:
+            self._run_epoch()
+        self._callbacks.on_train_end()
+        self._trainer.optimizer.finalize_variable_values(self.segmenter.trainable_variables)
+        network = network_of(self.grader)
+        fold_normalization(self.segmenter, network.get_layer(SEGMENTER))
+        network.get_layer("shares").least = self._least_probabilities(network.get_layer(SEGMENTER))
+        scores = self._fit_score(network)
+        with atomic_path(self.run_dir / MODEL) as temporary:
+            self.grader.save(temporary)
+        return FitResult(self.progress["history"], scores)
+
+    def _run_epoch(self):
+        epoch, start = self.progress["epoch"], time.perf_counter()
+        losses, size = [], self.config.batch_size
+        first = epoch * self.steps * size
+        numbers = range(first, first + self.steps * size)
+        for step, batch in enumerate(batches_ahead(self.sampler.crop, numbers, size), start=1):
+            rate = learning_rate(self.config, epoch + (step - 1) / self.steps)
+            self._trainer.optimizer.learning_rate.assign(rate)
+            images, targets = (np.stack(arrays) for arrays in zip(*(crop for _, crop in batch), strict=True))
+            losses.append(self._step(tf.constant(images), tf.constant(targets)))
+            self.progress["step"] = step
+            if self.hooks.should_stop():
+                raise Interrupted(self.run_dir)
+            self.hooks.on_step(self, losses[-1], step * size / (time.perf_counter() - start))
+        row = {
+            "epoch": epoch, "learning_rate": rate, "loss": float(np.mean([float(loss) for loss in losses])),
+            "images_per_second": self.steps * size / (time.perf_counter() - start),
+        }  # fmt: skip
+        if not math.isfinite(row["loss"]):
+            raise InputError(
+                f"{self.run_dir}: the loss is no longer a number in epoch {epoch + 1}; expected a lower "
+                "--learning_rate"
+            )
+        self.progress = {"epoch": epoch + 1, "step": 0, "history": [*self.progress["history"], row]}
+        write_history(self.run_dir / HISTORY, self.progress["history"])
+        save_state(self.run_dir / STATE, self._trainer, self.progress)
+        self._callbacks.on_epoch_end(epoch, row)
+
+    def _train_step(self, images, targets):
+        variables = self.segmenter.trainable_variables
+        with tf.GradientTape() as tape:
+            loss = bce_dice(targets, self.segmenter(images, training=True))
+        self._trainer.optimizer.apply(tape.gradient(loss, [v.value for v in variables]), variables)
+        return loss
+
+    def _least_probabilities(self, segmenter):
+        """For each kind, the least probability at which healthy eyes hardly show any: `_FALSE` each."""
+        counts = [[] for _ in LESIONS]
+        for maps in self._computed(segmenter, self._healthy):
+            for channel, found in enumerate(counts):
+                found += [[_regions(one[..., channel], least) for least in _LEAST] for one in maps]
+        if not len(self._healthy):
+            return (0.5,) * len(LESIONS)
+        few = [np.mean(found, axis=0) <= _FALSE for found in counts]
+        least = tuple(float(_LEAST[np.argmax(fits)]) if fits.any() else float(_LEAST[-1]) for fits in few)
+        named = zip(LESIONS, least, strict=True)
+        named = zip(LESIONS, least, strict=True)
+        words = ", ".join(f"{kind.replace('_', ' ')} {value:.2f}" for kind, value in named)
+        self.hooks.say(f"{self.run_dir}: probability from which a pixel counts: {words}")
+        return least
+
+    def _fit_score(self, network):
+        """Fits the score to what the training photographs have of each lesion; returns cross-validated ones."""
+        pooled = keras.Model(network.inputs, network.get_layer("gap").output)
+        features = np.concatenate(list(self._computed(pooled, self._training))).astype("float64")
+        grades, deviation = self.prepared.grades[self._training], np.maximum(features.std(axis=0), 1e-3)
+        ridge = Ridge(_PENALTY, positive=True)
+        parts = min(_PARTS, len(grades))
+        scores = cross_val_predict(ridge, features / deviation, grades, cv=parts) if parts > 1 else None
+        fitted = ridge.fit(features / deviation, grades)
+        kernel = fitted.coef_ / deviation
+        network.get_layer("score").set_weights([kernel[:, None], np.array([fitted.intercept_])])
+        return scores
+
+    def _computed(self, model, indices):
+        """Yields a model's outputs for prepared photographs, batch by batch."""
+        compute = tf.function(lambda images: model(tf.cast(images, tf.float32), training=False))
+        for batch in evaluation_batches(self.prepared, indices, _AT_ONCE):
+            if self.hooks.should_stop():
+                raise Interrupted(self.run_dir)
+            yield compute(batch["image"]).numpy()
+
+
+def _regions(probabilities, least):
+    return lesion_regions(probabilities > least)[0]
