@@ -34,8 +34,9 @@ def outlined(image, findings, field_of_view):
                 radius = round(_LEAST_RADIUS * 2**_FRACTION_BITS)
                 cv2.circle(picture, _fixed(middle), radius, COLORS[kind], width, cv2.LINE_AA, _FRACTION_BITS)
             else:
-                cv2.polylines(picture, [_fixed(points)], True, COLORS[kind], width, cv2.LINE_AA,
-                _FRACTION_BITS)
+                cv2.polylines(
+                    picture, [_fixed(points)], True, COLORS[kind], width, cv2.LINE_AA, _FRACTION_BITS
+                )
     return picture
 
 
@@ -55,13 +56,15 @@ def key(height, size=14):
 def remarks(findings):
     """Lines of text under a picture: each kind in words, and how the score comes about."""
     lines = [f"{line[0].upper()}{line[1:]}." for line in findings.in_words()]
-    rest = f", {findings.remainder:+.2f} for spots too small to outline" if abs(findings.remainder) >= 0.005 else ""
-    return [*lines, f"The score is their sum and {findings.bias:.2f}, that of an eye without lesions{rest}."]
+    rest = findings.remainder
+    spots = f", and {rest:.2f} for spots too small to outline" if rest >= 0.005 else ""
+    return [*lines, f"The score is their sum, {findings.bias:.2f} for an eye without lesions{spots}."]
 
 
 def _outlines(mask):
-    grown = cv2.dilate(mask.astype(np.uint8), cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * _GAP + 1,) *
-    2)) return [points[:, 0] for points in cv2.findContours(grown, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)[0]]
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * _GAP + 1, 2 * _GAP + 1))
+    grown = cv2.dilate(mask.astype(np.uint8), disc)
+    return [points[:, 0] for points in cv2.findContours(grown, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)[0]]
 
 
 def _fixed(points):

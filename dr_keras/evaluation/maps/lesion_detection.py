@@ -72,8 +72,8 @@ def evaluate_detection(networks, unseen, healthy=(), progress=None):
 
 
 def _probabilities(networks, pixels):
-    return np.mean([lesion_shares(each, pixels[None])[2][0, ..., : len(CHANNELS)] for each in networks],
-    axis=0)
+    found = [lesion_shares(each, pixels[None])[2][0, ..., : len(CHANNELS)] for each in networks]
+    return np.mean(found, axis=0)
 
 
 def _score(networks, pixels):
@@ -89,8 +89,8 @@ def _add_pixels(histograms, photograph, probabilities, view, unknown):
             values = on_frame(probabilities[..., channel], view)[inside]
             truth = masks[kind][inside] if kind in masks else np.zeros(len(values), bool)
             bins = np.minimum((values * _BINS).astype(int), _BINS - 1)
-            histograms[kind] += np.stack([np.bincount(bins[truth == one], minlength=_BINS) for one in (False,
-            True)])
+            for row, chosen in zip(histograms[kind], (~truth, truth), strict=True):
+                row += np.bincount(bins[chosen], minlength=_BINS)
 
 
 def _pooled_area(histogram):
@@ -182,8 +182,8 @@ def without_lesions(pixels, lesions):
 def _swap_summary(changes):
     names = ("lesions_replaced", "rest_replaced")
     known = {name: changes[:, k] for k, name in enumerate(names) if not np.isnan(changes[:, k]).all()}
-    return {"n": len(changes), **{name: bootstrap_interval(np.mean, np.abs(each)) for name, each in
-    known.items()}}
+    intervals = {name: bootstrap_interval(np.mean, np.abs(each)) for name, each in known.items()}
+    return {"n": len(changes), **intervals}
 
 
 def table(result):

@@ -72,7 +72,7 @@ def find_unseen_networks(models, photographs, graded):
 
 
 def unseen_healthy(model, graded):
-    """The photographs of grade 0 that some of a model's networks never saw: list of (path, their positions)."""
+    """The photographs of grade 0 that some of a model's networks never saw: list of (path, positions)."""
     seen = [
         np.isin(run_folder.splits_of(path.parent / run_folder.SPLIT, graded), run_folder.SEEN)
         for path in model.model_files

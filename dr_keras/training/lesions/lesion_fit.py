@@ -150,7 +150,7 @@ class LesionFit:
         return least
 
     def _fit_score(self, network):
-        """Fits the score to what the training photographs have of each lesion; returns cross-validated ones."""
+        """Fits the score to what the training photographs have of lesions; returns cross-validated ones."""
         pooled = keras.Model(network.inputs, network.get_layer("gap").output)
         features = np.concatenate(list(self._computed(pooled, self._training))).astype("float64")
         grades, deviation = self.prepared.grades[self._training], np.maximum(features.std(axis=0), 1e-3)
