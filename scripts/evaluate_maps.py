@@ -3,9 +3,11 @@
   python scripts/evaluate_maps.py --model=RUN [--model=RUN ...] --data_dir=IDRID --output_dir=FOLDER
   python scripts/evaluate_maps.py --model=RUN --output_dir=FOLDER
 
-The masks are those of IDRiD's segmentation part. Most of its photographs are copies of graded ones; they are
-recognised by their pixels, and each is explained only by networks that weren't trained on it. Without
---data_dir the photographs and masks are synthetic, of other eyes than those that train.py draws.
+The masks are those of IDRiD's segmentation part, or of another dataset named by --masks_dir. Photographs that
+are copies of graded ones are recognised by their pixels, and each is explained only by networks that weren't
+trained on it. Of a lesion network it also says how many lesions are found, and what is marked on healthy
+eyes. Without --data_dir the photographs and masks are synthetic, of other eyes than those that train.py
+draws.
 """
 
 import _installed  # noqa: F401  isort: skip
@@ -48,13 +50,14 @@ _MASKED_SIDE, _DRAWN_SIDE = 1024, 512  # longest side, in pixels, at which maps 
 def main(argv):
     from dr_keras import files
     from dr_keras.data import layouts, lesion_masks
+    from dr_keras.data.layouts import masked
     from dr_keras.training import run_folder
 
     cli_flags.refuse_arguments(argv)
     paths = cli_flags.find_models()
     run_folder.check_report_dir(FLAGS.output_dir)
     if FLAGS.data_dir:
-        photographs = lesion_masks.find_masked_photographs(FLAGS.masks_dir or FLAGS.data_dir)
+        photographs = masked.find_masked_photographs(FLAGS.masks_dir or FLAGS.data_dir)
         graded = layouts.load_dataset(FLAGS.data_dir, "idrid").records
     else:
         photographs = lesion_masks.masked_synthetic_photographs(FLAGS.synthetic_images, _UNSEEN_EYES)

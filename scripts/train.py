@@ -85,13 +85,14 @@ def main(argv):
 
 def _masked_photographs(config):
     from dr_keras.data import lesion_masks
+    from dr_keras.data.layouts import masked
 
     if config.head != "lesions":
         if FLAGS.masks_dir:
             raise cli_flags.InputError(f"--masks_dir={FLAGS.masks_dir}: is for --head=lesions")
         return ()
     if FLAGS.masks_dir or FLAGS.data_dir:
-        return lesion_masks.find_masked_photographs(FLAGS.masks_dir or FLAGS.data_dir)
+        return masked.find_masked_photographs(FLAGS.masks_dir or FLAGS.data_dir)
     return lesion_masks.masked_synthetic_photographs(max(5, FLAGS.synthetic_images // 4))
 
 

@@ -1,80 +1,16 @@
-"""Expert masks of lesions: IDRiD's segmentation part, and the synthetic photographs' own."""
-
-import dataclasses
-from pathlib import Path
+"""Masks of lesions: those of experts, and the synthetic photographs' own."""
 
 import cv2
 import numpy as np
 
 from dr_keras.data import decoding, fundus, synthetic
+from dr_keras.data.layouts.masked import MaskedPhotograph
 from dr_keras.data.photograph import Photograph
 from dr_keras.errors import InputError
 from dr_keras.lesion_kinds import CHANNELS, OPTIC_DISC
 
-_SEGMENTATION = "A. Segmentation"
-_PHOTOGRAPHS = "1. Original Images"
-_MASKS = "2. All Segmentation Groundtruths"
-# Folder and file ending of each lesion in IDRiD. A photograph without the lesion has no file.
-_IDRID_LESIONS = {
-    "microaneurysms": ("1. Microaneurysms", "MA"),
-    "haemorrhages": ("2. Haemorrhages", "HE"),
-    "hard_exudates": ("3. Hard Exudates", "EX"),
-    "soft_exudates": ("4. Soft Exudates", "SE"),
-    OPTIC_DISC: ("5. Optic Disc", "OD"),
-}
 ANY_LESION = "any_lesion"  # their union
 _DRAWN_HEIGHT = 512  # pixels, of synthetic photographs
-
-
-@dataclasses.dataclass(frozen=True)
-class MaskedPhotograph:
-    """A photograph with masks.
-
-    Attributes:
-        image: its name.
-        path: its file, or a synthetic photograph's name.
-        masks: dict of lesion to mask file; empty for synthetic photographs, which are drawn with theirs.
-        optic_disc: the mask file of the optic disc, or None.
-        unmarked: lesions of `LESIONS` that nobody looked for in it.
-    """
-
-    image: str
-    path: str
-    masks: dict
-    optic_disc: str | None = None
-    unmarked: tuple = ()
-
-
-def find_masked_photographs(data_dir):
-    """Lists the photographs of IDRiD's "A. Segmentation", training and testing set where present.
-
-    Raises:
-        InputError: if there is no such folder, or a photograph in it has no mask at all.
-    """
-    root = next((f for f in (Path(data_dir) / _SEGMENTATION, Path(data_dir)) if (f / _MASKS).is_dir()), None)
-    if root is None:
-        raise InputError(
-            f"--data_dir={data_dir}: expected IDRiD, with a folder {_SEGMENTATION!r} of lesion masks"
-        )
-    found = []
-    for folder in sorted((root / _PHOTOGRAPHS).iterdir()):
-        for path in sorted(folder.glob("*")):
-            if path.suffix.lower() in decoding.IMAGE_SUFFIXES:
-                found.append(_masked(root / _MASKS / folder.name, path, f"{folder.name}/{path.stem}"))
-    if not found:
-        raise InputError(f"{root / _PHOTOGRAPHS}: no photographs there")
-    return found
-
-
-def _masked(folder, path, name):
-    masks = {}
-    for lesion, (subfolder, ending) in _IDRID_LESIONS.items():
-        files = sorted((folder / subfolder).glob(f"{path.stem}_{ending}.*"))
-        masks |= {lesion: str(file) for file in files[:1]}
-    disc = masks.pop(OPTIC_DISC, None)
-    if not masks:
-        raise InputError(f"{path}: no lesion mask of it in {folder}")
-    return MaskedPhotograph(name, str(path), masks, disc)
 
 
 def masked_synthetic_photographs(num_images, seed=0):

@@ -7,7 +7,8 @@ from dr_keras.explain import lettering
 from dr_keras.lesion_kinds import COLORS, LESIONS, WORDS
 
 _GAP = 2  # pixels of the square image between a lesion and its outline
-_LEAST_RADIUS = 4.5  # pixels of the picture; smaller lesions get a circle that large
+_LEAST_RADIUS = 1 / 220  # of the picture's longer side; smaller lesions get a circle that large
+_RETINA = (150, 90, 40)  # RGB, behind the colours of the key
 _FRACTION_BITS = 4  # of OpenCV's coordinates
 
 
@@ -25,13 +26,13 @@ def outlined(image, findings, field_of_view):
     picture = image.copy()
     scale = 2 * field_of_view.radius / len(findings.probabilities)
     corner = np.array([field_of_view.center_x, field_of_view.center_y]) - field_of_view.radius
-    width = max(1, round(max(image.shape) / 800))
+    width, least = max(1, round(max(image.shape) / 640)), max(2.0, _LEAST_RADIUS * max(image.shape))
     for kind in reversed(LESIONS):  # the smallest come last, over the others
         for outline in _outlines(findings.labels[kind] > 0):
             points = corner + (outline + 0.5) * scale
             middle, radius = cv2.minEnclosingCircle(points.astype("float32"))
-            if radius < _LEAST_RADIUS:
-                radius = round(_LEAST_RADIUS * 2**_FRACTION_BITS)
+            if radius < least:
+                radius = round(least * 2**_FRACTION_BITS)
                 cv2.circle(picture, _fixed(middle), radius, COLORS[kind], width, cv2.LINE_AA, _FRACTION_BITS)
             else:
                 cv2.polylines(
@@ -47,8 +48,8 @@ def key(height, size=14):
     picture = np.full((max(height, 8 * size), width, 3), 255, np.uint8)
     for number, (kind, name) in enumerate(zip(LESIONS, names, strict=True)):
         y = round((1.5 + 1.6 * number) * size)
-        cv2.rectangle(picture, (2, y - size // 2), (2 + size, y + size // 2), (120, 90, 70), cv2.FILLED)
-        cv2.rectangle(picture, (2, y - size // 2), (2 + size, y + size // 2), COLORS[kind], 2)
+        cv2.rectangle(picture, (0, y - 2 * size // 3), (size + 4, y + 2 * size // 3), _RETINA, cv2.FILLED)
+        cv2.circle(picture, (2 + size // 2, y), size // 3, COLORS[kind], 2, cv2.LINE_AA)
         picture = lettering.write(picture, 1.6 * size, y, name, size)
     return picture[:height]
 

@@ -8,6 +8,7 @@ from dr_keras.training.config import HostConfig, SplitPlan, check_together, flag
 from dr_keras.training.hosts import devices, workers
 from dr_keras.training.protocol import Hooks
 
+
 def train(
     configs, open_prepared, run_dir, plan=SplitPlan(), hosts=HostConfig(), hooks=Hooks(), init_from=None,
     flagfile=None, masked=(),

@@ -2,14 +2,17 @@ import cv2
 import numpy as np
 import pytest
 
+from dr_keras.data import synthetic
+from dr_keras.data.fundus import crop_square, find_field_of_view
+from dr_keras.data.layouts.masked import MaskedPhotograph, find_masked_photographs
 from dr_keras.data.lesion_masks import (
     ANY_LESION,
-    MaskedPhotograph,
-    find_masked_photographs,
     masked_synthetic_photographs,
     read_masks,
+    read_prepared,
 )
 from dr_keras.errors import InputError
+from dr_keras.lesion_kinds import LESIONS
 
 HEIGHT, WIDTH = 80, 120
 
@@ -67,15 +70,32 @@ def test_drawn_photographs_bring_their_own():
 
 
 def test_what_is_not_there_is_named(idrid, tmp_path):
-    with pytest.raises(
-        InputError, match="--data_dir=.*elsewhere: expected IDRiD, with a folder 'A. Segmentation'"
-    ):
+    with pytest.raises(InputError, match="elsewhere: no lesion masks found; expected IDRiD"):
         find_masked_photographs(tmp_path / "elsewhere")
     photograph = idrid / "A. Segmentation" / "1. Original Images" / "a. Training Set" / "IDRiD_03.jpg"
     write(photograph, np.zeros((HEIGHT, WIDTH, 3), "uint8"))
-    with pytest.raises(InputError, match="IDRiD_03.jpg: no lesion mask of it in"):
-        find_masked_photographs(idrid)
+    assert len(find_masked_photographs(idrid)) == 2  # the third has no mask
     empty = tmp_path / "empty.tif"
     write(empty, np.zeros((HEIGHT, WIDTH), "uint8"))
     with pytest.raises(InputError, match="photo.jpg: its lesion masks are empty"):
         read_masks(MaskedPhotograph("photo", "photo.jpg", {"haemorrhages": str(empty)}), HEIGHT, WIDTH)
+
+
+def test_masks_on_the_prepared_square_lie_where_the_lesions_are():
+    """On a synthetic photograph, whose masks are known exactly; read back, they are where they were drawn."""
+    photograph = masked_synthetic_photographs(10)[0]
+    pixels, masks, unknown = read_prepared(photograph, 256)
+    assert pixels.shape == (256, 256, 3) and masks.shape == (256, 256, 5)
+    assert unknown == (4,)  # nobody marks optic discs there
+    drawn = synthetic.draw_named(photograph.path, 256)
+    view = find_field_of_view(drawn.image)
+    for channel, kind in enumerate(LESIONS):
+        mask = np.repeat(drawn.masks[kind][..., None].astype("uint8") * 255, 3, 2)
+        np.testing.assert_array_equal(masks[..., channel], crop_square(mask, view, 256)[..., 0])
+
+
+def test_the_optic_disc_is_no_lesion(idrid):
+    first, second = find_masked_photographs(idrid)
+    assert first.optic_disc is None and second.optic_disc.endswith("IDRiD_02_OD.tif")
+    assert 4 in read_prepared(first, 64)[2] and 4 not in read_prepared(second, 64)[2]
+    assert "optic_disc" not in read_masks(second, HEIGHT, WIDTH)

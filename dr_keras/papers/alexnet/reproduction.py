@@ -6,6 +6,7 @@ import numpy as np
 
 from dr_keras import files
 from dr_keras.data import layouts, lesion_masks
+from dr_keras.data.layouts import masked
 from dr_keras.errors import InputError
 from dr_keras.evaluation import model_evaluation
 from dr_keras.evaluation.maps import map_evaluation
@@ -126,7 +127,7 @@ def _lesions(done, data_dir, threshold, seed, progress):
     """Returns the results of the lesion check, or the reason why it was left out."""
     try:
         if data_dir:
-            photographs = lesion_masks.find_masked_photographs(data_dir)
+            photographs = masked.find_masked_photographs(data_dir)
             graded = layouts.load_dataset(data_dir, "idrid").records
         else:
             photographs = lesion_masks.masked_synthetic_photographs(_MASKED_EYES, _UNSEEN_EYES)
