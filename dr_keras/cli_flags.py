@@ -9,7 +9,7 @@ from absl import app, flags
 
 from dr_keras import cli_flagfiles, cli_requirements
 from dr_keras.errors import InputError
-from dr_keras.shipped import GRADER, shipped_path
+from dr_keras.shipped import GRADER, model_path, shipped_path
 
 # What a script defines through this module is listed as its own, in --help and run.cfg.
 flags.disclaim_key_flags()
@@ -101,7 +101,7 @@ def find_models():
     from dr_keras.inference import formats
 
     named = flags.FLAGS.model or [str(shipped_path(*GRADER))]
-    paths = [named] if isinstance(named, str) else named
+    paths = [str(model_path(path)) for path in ([named] if isinstance(named, str) else named)]
     for path in paths:
         formats.check_model(path)
     if len(set(paths)) < len(paths):

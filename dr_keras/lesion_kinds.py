@@ -12,12 +12,18 @@ WORDS = {
     "neovascularisation": ("new vessel", "new vessels"),
     OPTIC_DISC: ("optic disc", "optic discs"),
 }
+COLOR_NAMES = {
+    "microaneurysms": "white",
+    "haemorrhages": "light blue",
+    "hard_exudates": "dark blue",
+    "soft_exudates": "pink",
+}
 # RGB. None is a colour of the retina, and each has a brightness of its own, by which colour-blind readers can
 # tell them apart.
 COLORS = {
     "microaneurysms": (255, 255, 255),
     "haemorrhages": (0, 225, 255),
-    "hard_exudates": (20, 20, 255),
+    "hard_exudates": (60, 60, 255),
     "soft_exudates": (255, 60, 255),
     "neovascularisation": (60, 255, 60),
 }

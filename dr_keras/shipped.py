@@ -1,5 +1,6 @@
 """Where the files lie that come with the project: models, recipes, scripts."""
 
+import os
 from pathlib import Path
 
 from dr_keras.errors import InputError
@@ -7,6 +8,12 @@ from dr_keras.errors import InputError
 PACKAGE = Path(__file__).resolve().parent
 GRADER = ("savedmodels", "dr_grader")
 ALEXNET_TRUNK = ("savedmodels", "alexnet_trunk", "alexnet_trunk.weights.h5")
+
+
+def model_path(model):
+    """Path of a model: that which comes with the project under this name, unless there is such a path."""
+    own = shipped_path(GRADER[0], os.fspath(model), missing_ok=True) if os.fspath(model) else None
+    return model if own is None or os.path.exists(model) else own
 
 
 def shipped_path(*names, missing_ok=False):

@@ -70,7 +70,7 @@ def main(argv):
         method_comparison,
     )
     from dr_keras.explain.explainer import best_method
-    from dr_keras.explain.lesion_shares import has_lesions
+    from dr_keras.explain.lesion_maps import has_lesions
     from dr_keras.inference.grader import load_grader
     from dr_keras.report import map_figures
 

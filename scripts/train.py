@@ -39,6 +39,7 @@ def main(argv):
     cli_flags.require_tensorflow()
     chief = hosts.is_chief
     from dr_keras.evaluation import agreement
+    from dr_keras.explain.lesion_images import LesionImages
     from dr_keras.explain.map_images import MapImages
     from dr_keras.report import figures, metrics_report
     from dr_keras.training import interrupt, progress, protocol, run_folder, runs, tensorboard
@@ -48,7 +49,7 @@ def main(argv):
 
     def callbacks(running):
         if running.config.head == "lesions":
-            return []
+            return [LesionImages.of_fit(running)]
         maps = [MapImages.of_fit(running)] if running.config.head in ("gap", "multiscale") else []
         return [tensorboard.TensorBoard(running, figures.confusion_image), *maps]
 

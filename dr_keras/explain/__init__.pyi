@@ -2,6 +2,10 @@ from .explainer import Explainer as Explainer
 from .explainer import Explanation as Explanation
 from .gradcam import grad_cam as grad_cam
 from .gradcam import grad_cam_grid as grad_cam_grid
+from .lesion_findings import Findings as Findings
+from .lesion_findings import Lesion as Lesion
+from .lesion_maps import lesion_grid as lesion_grid
+from .lesion_maps import lesion_shares as lesion_shares
 from .occlusion import occlusion_grid as occlusion_grid
 from .occlusion import occlusion_map as occlusion_map
 from .ram import ram_grid as ram_grid

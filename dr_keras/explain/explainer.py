@@ -14,7 +14,7 @@ from dr_keras.explain import overlay
 from dr_keras.explain.geometry import Grid, place
 from dr_keras.explain.gradcam import grad_cam, grad_cam_grid
 from dr_keras.explain.lesion_findings import Findings, find_lesions
-from dr_keras.explain.lesion_shares import has_lesions, least_probabilities, lesion_grid, lesion_shares
+from dr_keras.explain.lesion_maps import has_lesions, least_probabilities, lesion_grid, lesion_shares
 from dr_keras.explain.occlusion import occlusion_grid, occlusion_map
 from dr_keras.explain.ram import ram_grid, regression_activation_map, score_bias
 from dr_keras.grades import DEFAULT_THRESHOLDS

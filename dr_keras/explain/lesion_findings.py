@@ -83,7 +83,7 @@ def find_lesions(evidence, least, bias, field_of_view):
     """Finds the single lesions in a lesion network's maps.
 
     Args:
-        evidence: float32 (size, size, 9), see `lesion_shares.lesion_shares`.
+        evidence: float32 (size, size, 9), see `lesion_maps.lesion_shares`.
         least: for each of `LESIONS` the probability from which a pixel counts.
         bias: the score's bias, in grade units.
         field_of_view: `FieldOfView` in the photograph that the square image was cut from.

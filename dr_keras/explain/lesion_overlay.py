@@ -6,7 +6,7 @@ import numpy as np
 from dr_keras.explain import lettering
 from dr_keras.lesion_kinds import COLORS, LESIONS, WORDS
 
-_GAP = 2  # pixels of the square image between a lesion and its outline
+GAP = 2  # pixels of the square image between a lesion and its outline
 _LEAST_RADIUS = 1 / 220  # of the picture's longer side; smaller lesions get a circle that large
 _RETINA = (150, 90, 40)  # RGB, behind the colours of the key
 _FRACTION_BITS = 4  # of OpenCV's coordinates
@@ -63,7 +63,7 @@ def remarks(findings):
 
 
 def _outlines(mask):
-    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * _GAP + 1, 2 * _GAP + 1))
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * GAP + 1, 2 * GAP + 1))
     grown = cv2.dilate(mask.astype(np.uint8), disc)
     return [points[:, 0] for points in cv2.findContours(grown, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)[0]]
 

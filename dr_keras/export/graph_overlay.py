@@ -4,9 +4,10 @@ import cv2
 import numpy as np
 import tensorflow as tf
 
-from dr_keras.explain import overlay
+from dr_keras.explain import lesion_overlay, overlay
 from dr_keras.explain.geometry import LOBES
 from dr_keras.export import graph_fundus, graph_photographs
+from dr_keras.lesion_kinds import COLORS, LESIONS
 
 MAX_SIDE = 512  # longest side of the picture, in pixels
 
@@ -36,6 +37,39 @@ def overlay_png(data, size, circle, cells, readable, grid, limit):
         inside = (y[:, None] - frame[0]) ** 2 + (x - frame[1]) ** 2 <= frame[2] ** 2
         heat = tf.where(inside, _place(cells, grid, frame, (y, x)), 0.0)
         return tf.io.encode_png(tf.cast(_blend(image, heat, inside, limit), tf.uint8))
+
+    return tf.cond(readable, draw, lambda: "")
+
+
+def outlines_png(data, size, circle, marked, readable):
+    """Outlines lesions on their photograph; see `lesion_overlay.outlined`.
+
+    Args:
+        data, size, circle, readable: as for `overlay_png`.
+        marked: float32 (side, side, lesions), 1 on lesions of each of `LESIONS`, 0 elsewhere.
+
+    Returns:
+        string (), as `overlay_png`.
+    """
+
+    def draw():
+        image = _frame(data, size)
+        height, width = tf.unstack(tf.shape(image)[:2])
+        frame = circle * (tf.cast(height, tf.float64) / tf.cast(size[0], tf.float64))
+        side = marked.shape[0]
+        # Grown by the gap between a lesion and its outline, no lesion is lost between the frame's pixels.
+        found = tf.nn.max_pool2d(marked[None], 2 * lesion_overlay.GAP + 1, 1, "SAME")[0]
+        for axis, length in enumerate((height, width)):
+            at = tf.cast(tf.range(length), tf.float64) + 0.5 - frame[axis] + frame[2]
+            place = tf.cast(tf.floor(at * side / (2 * frame[2])), tf.int32)
+            seen = tf.cast((place >= 0) & (place < side), tf.float32)
+            found = tf.gather(found, tf.clip_by_value(place, 0, side - 1), axis=axis)
+            found *= seen[:, None, None] if axis == 0 else seen[None, :, None]
+        for channel in reversed(range(len(LESIONS))):
+            lesion = found[..., channel] > 0
+            outline = (_grown(lesion, 1) & ~lesion)[..., None]
+            image = tf.where(outline, tf.constant(COLORS[LESIONS[channel]], tf.float32), image)
+        return tf.io.encode_png(tf.cast(image, tf.uint8))
 
     return tf.cond(readable, draw, lambda: "")
 

@@ -10,6 +10,9 @@
   columns): the attribution map, signed, in grade units, the mean over the networks, NaN if the photograph
   can't be read; and `overlay_png_bytes`, string (batch,): the map over the photograph, at most 512 pixels
   wide or high, with colours from -12 to 12, "" if the photograph can't be read.
+  Of lesion networks the overlay outlines the lesions by kind, `lesion_scores`, float32 (batch, 4), is what
+  microaneurysms, haemorrhages, hard and soft exudates add to the score, and `lesion_areas`, float32 (batch,
+  4), what share of the square image they cover.
 - `occlude` returns the same for any network, with the map of the occlusion test: 8 x 8 windows, colours from
   -1 to 1. It takes as long as grading 65 photographs.
 - `pixels` takes `image`, float32 (batch, size, size, 3): preprocessed images, RGB, 0-255. It returns `score`,
@@ -29,6 +32,7 @@ from dr_keras import files
 from dr_keras.export import signatures, warm_up
 from dr_keras.export.metadata import describe
 from dr_keras.inference.formats import EXTRA, METADATA, versions
+from dr_keras.lesion_kinds import COLORS, LESIONS
 from dr_keras.models.grader_model import rules_of
 
 _TEMPORARY = ".export-"
@@ -58,6 +62,8 @@ def export_saved_model(graders, output_dir, rules=None, name=None):
             functions.write(folder)
             (folder / EXTRA).mkdir()
             described = describe(graders, rules, name) | {"explains": functions.explains}
+            if functions.marks_lesions:
+                described["lesions"] = {kind: COLORS[kind] for kind in LESIONS}
             files.write_json(folder / EXTRA / METADATA, described)
             warm_up.write_requests(folder / EXTRA / warm_up.FILE, name, functions.signatures)
             folder.chmod(0o755)

@@ -4,7 +4,7 @@ import keras
 import tensorflow as tf
 
 from dr_keras.errors import InputError
-from dr_keras.explain import occlusion, overlay, ram
+from dr_keras.explain import lesion_maps, occlusion, overlay, ram
 from dr_keras.export import graph_overlay, graph_photographs
 from dr_keras.models.grader_model import network_of
 from dr_keras.training.scoring import scores_of
@@ -21,8 +21,8 @@ class Functions:
         rules: `GradingRules`.
 
     Attributes:
-        explains: whether all networks end in global average pooling, which the signature `explain` needs.
         signatures: dict of name -> function.
+        marks_lesions: whether all networks are lesion networks, whose overlays outline lesions.
     """
 
     def __init__(self, graders, rules):
@@ -41,13 +41,22 @@ class Functions:
             "pixels": self.grade_pixels,
             "occlude": self.occlude,
         }
+        self.marks_lesions = all(lesion_maps.has_lesions(grader) for grader in graders)
+        if self.marks_lesions:
+            self._lesions = [lesion_maps.marked_lesions(grader) for grader in graders]
+            self.signatures["explain"] = self.explain_lesions
+            return
         try:
             self._grid = ram.ram_grid(graders[0])
             self._steps = [ram.scores_and_maps(grader) for grader in graders]
             self.signatures["explain"] = self.explain
         except InputError:
             pass
-        self.explains = "explain" in self.signatures
+
+    @property
+    def explains(self):
+        """Whether there is a signature `explain`."""
+        return "explain" in self.signatures
 
     def grade(self, image_bytes):
         """Signature `serving_default`."""
@@ -57,6 +66,29 @@ class Functions:
     def explain(self, image_bytes):
         """Signature `explain`."""
         return self._explain(image_bytes, self._steps, self._grid, overlay.LIMITS["ram"])
+
+    def explain_lesions(self, image_bytes):
+        """Signature `explain` of lesion networks."""
+        prepared = self._prepare(image_bytes)
+        readable = prepared["message"] == ""
+        results = [step(prepared["pixels"]) for step in self._lesions]
+        scores, maps, marked, added = (list(parts) for parts in zip(*results, strict=True))
+        # Of several networks, a lesion is what most of them mark.
+        common = tf.cast(tf.add_n(marked) > len(marked) / 2, tf.float32)
+        unknown = tf.where(readable, 0.0, float("nan"))
+        pictures = tf.map_fn(
+            lambda row: graph_overlay.outlines_png(*row),
+            (image_bytes, prepared["size"], prepared["circle"], common, readable),
+            parallel_iterations=_AT_ONCE,
+            fn_output_signature=tf.string,
+        )
+        return {
+            **self._gradable(prepared, _mean(scores)),
+            "map": tf.add_n(maps) / len(maps) + unknown[:, None, None],
+            "lesion_scores": tf.add_n(added) / len(added) + unknown[:, None],
+            "lesion_areas": tf.reduce_mean(common, axis=(1, 2)) + unknown[:, None],
+            "overlay_png_bytes": pictures,
+        }
 
     def occlude(self, image_bytes):
         """Signature `occlude`."""

@@ -11,16 +11,16 @@ from dr_keras.errors import InputError
 from dr_keras.inference import formats
 from dr_keras.inference.graded import Graded
 from dr_keras.inference.runtimes import KerasRuntime, name_of, open_runtime
-from dr_keras.shipped import GRADER, shipped_path
+from dr_keras.shipped import GRADER, model_path, shipped_path
 
 
 def load_grader(model=None, thresholds=None):
     """Loads a grader.
 
     Args:
-        model: a run folder of `scripts/train.py`, a `.keras`, `.tflite` or `.onnx` file, or the folder of a
-            SavedModel; None takes the grader that comes with the project. The score of a run with folds is
-            the mean over its networks.
+        model: a run folder of `scripts/train.py`, a `.keras`, `.tflite` or `.onnx` file, the folder of a
+            SavedModel, or the name of a model that comes with the project: "dr_grader", which None takes, or
+            "dr_lesions". The score of a run with folds is the mean over its networks.
         thresholds: four increasing scores that separate the grades; None takes the model's own.
 
     Returns:
@@ -32,6 +32,7 @@ def load_grader(model=None, thresholds=None):
     path = shipped_path(*GRADER) if model is None else model
     if not isinstance(path, (str, os.PathLike)):
         raise InputError(f"`model` must be the path of a model, or None. Received: {type(path).__name__}")
+    path = model_path(path)
     files = formats.model_files(path) if formats.format_of(path) == formats.KERAS else ()
     return Grader(open_runtime(path), name_of(path), thresholds, files)
 

@@ -107,7 +107,7 @@ class LesionShares(keras.layers.Layer):
 
     def _factor(self, amount):
         """What a cell's value is multiplied by, given the amount as a share of the image's area."""
-        return ops.log1p(amount / self.unit) / ops.maximum(amount, 1e-9)
+        return ops.log(1.0 + amount / self.unit) / ops.maximum(amount, 1e-9)
 
     def compute_output_shape(self, input_shape):
         """Returns (batch, height / cell, width / cell, 8)."""

@@ -8,6 +8,7 @@ import markupsafe
 import numpy as np
 
 from dr_keras.explain import overlay
+from dr_keras.lesion_kinds import COLOR_NAMES, LESIONS, WORDS
 from dr_keras.report import html_page
 from dr_keras.serving.forms import DEFAULT_SIGNATURE
 from dr_keras.serving.refusal import Refused, one_line
@@ -49,7 +50,8 @@ async def grade(predictor, data, signature=None):
 
     Returns:
         Dict for JSON: `score`, `grade`, `grade_name` and `referable`, each None where it isn't gradable;
-        `gradable`, `message`, and `overlay_png`, base64, or None.
+        `gradable`, `message`, and `overlay_png`, base64, or None. Of lesion networks also `map_words`: what
+        is outlined, and what each kind of lesion adds to the score.
 
     Raises:
         Refused: as `Predictor.predict`.
@@ -61,7 +63,8 @@ async def grade(predictor, data, signature=None):
     value = {name: array[0] for name, array in outputs.items()}
     gradable, png = bool(value["gradable"]), value.get("overlay_png_bytes")
     number = int(value["grade"]) if gradable and value["grade"] >= 0 else None
-    return {
+    words = {"map_words": _outlined(value)} if "lesion_scores" in value and gradable else {}
+    return words | {
         "score": float(value["score"]) if number is not None else None,
         "grade": number,
         "grade_name": None if number is None else predictor.servable.metadata["rules"].grade_names[number],
@@ -70,6 +73,15 @@ async def grade(predictor, data, signature=None):
         "message": value["message"].decode(),
         "overlay_png": base64.b64encode(png).decode() if png and gradable else None,
     }
+
+
+def _outlined(value):
+    """One sentence on a lesion network's overlay; `value` has the outputs of the signature `explain`."""
+    added = dict(zip(LESIONS, value["lesion_scores"].tolist(), strict=True))
+    parts = [f"{WORDS[kind][1]} in {COLOR_NAMES[kind]}, {added[kind]:+.2f}" for kind in LESIONS]
+    rest = float(value["score"]) - sum(added.values())
+    said = "; ".join(parts)
+    return f"Outlined, with what they add to the score: {said}. An eye without lesions has {rest:.2f}."
 
 
 async def occlude(predictor, data):
@@ -115,7 +127,10 @@ def report(servable, data, result, name=""):
     ]
     if result["overlay_png"]:
         alt = "Regression activation map over the photograph"
-        pictures.append(html_page.figure(base64.b64decode(result["overlay_png"]), alt, _reading_help()))
+        words = result.get("map_words")
+        alt = "Lesions outlined on the photograph" if words else alt
+        picture = base64.b64decode(result["overlay_png"])
+        pictures.append(html_page.figure(picture, alt, words or _reading_help()))
     model = html_page.table(["", "value"], _model_rows(servable), "What graded it", words=True)
     sections = [
         html_page.Section("result", "Result", (html_page.facts(facts),)),

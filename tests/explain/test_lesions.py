@@ -7,7 +7,7 @@ from dr_keras.errors import InputError
 from dr_keras.explain import lesion_overlay
 from dr_keras.explain.explainer import Explainer, best_method
 from dr_keras.explain.lesion_findings import find_lesions, on_frame
-from dr_keras.explain.lesion_shares import lesion_shares
+from dr_keras.explain.lesion_maps import lesion_shares
 from dr_keras.explain.ram import regression_activation_map, score_bias
 from dr_keras.lesion_kinds import CHANNELS, COLORS, LESIONS
 from dr_keras.models import GradingRules, build_grader, net5

@@ -21,7 +21,7 @@ from dr_keras.data.lesion_regions import lesion_regions
 from dr_keras.data.photograph import Photograph
 from dr_keras.evaluation.bootstrap import bootstrap_interval
 from dr_keras.explain.lesion_findings import on_frame
-from dr_keras.explain.lesion_shares import least_probabilities, lesion_shares
+from dr_keras.explain.lesion_maps import least_probabilities, lesion_shares
 from dr_keras.lesion_kinds import CHANNELS, LESIONS
 from dr_keras.models.grader_model import rules_of
 

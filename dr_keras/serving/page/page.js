@@ -96,7 +96,7 @@ function fill(item, result) {
       fact("Gradable", "yes", "lit, in focus and whole"),
     );
   }
-  if (result.gradable && (model.explains || model.occludes)) offerMaps(item, result.overlay_png);
+  if (result.gradable && (model.explains || model.occludes)) offerMaps(item, result);
   if (result.not_saved) problem(item, `Graded, but the server couldn't keep the photograph: ${result.not_saved}.`);
   const button = card.querySelector(".report");
   button.setAttribute("aria-label", `Download report of ${file.name || "the photograph"}`);
@@ -105,7 +105,7 @@ function fill(item, result) {
 }
 
 // Shows the map that came with the grade, and lets others be chosen; each is asked for once, when it is wanted.
-function offerMaps(item, first) {
+function offerMaps(item, { overlay_png: first, map_words: outlined }) {
   const map = item.card.querySelector(".map");
   const [overlay, words, slider] = [".overlay", "figcaption", "input[type=range]"].map((part) => map.querySelector(part));
   const kept = first ? { explain: first } : {};
@@ -126,14 +126,20 @@ function offerMaps(item, first) {
     }
     if (!button.checked) return; // another one was chosen meanwhile
     overlay.src = `data:image/png;base64,${kept[method]}`;
-    overlay.alt = MAPS[method].alt;
     overlay.hidden = false;
+    if (outlined && method === "explain") {
+      overlay.alt = "Lesions outlined on the photograph";
+      words.textContent = outlined;
+      return;
+    }
+    overlay.alt = MAPS[method].alt;
     showScale(map.querySelector(".scale"), model.map_limits[method]);
     words.textContent = MAPS[method].words;
   };
   for (const button of map.querySelectorAll("input[type=radio]")) {
     button.name = `method${shown}`;
     button.parentElement.hidden = !offered[button.value];
+    if (outlined && button.value === "explain") button.nextSibling.textContent = "Lesions";
     button.addEventListener("change", () => choose(button));
     if (button.value === "explain" && first) {
       button.checked = true;

@@ -1,5 +1,6 @@
 """Training a lesion network: first its segmentation, on masks, then its score, on grades."""
 
+import dataclasses
 import math
 import time
 import types
@@ -36,6 +37,7 @@ _LEAST = np.linspace(0.3, 0.98, 35)  # probabilities that are tried
 _FALSE = 0.2  # false detections of a kind in a healthy photograph, on average, of those trained on
 _PARTS = 10  # of the cross-validation of the score
 _PENALTY = 1.0  # of the score's ridge regression, on features of unit standard deviation
+_PICTURES = 4  # photographs whose lesions TensorBoard shows
 _AT_ONCE = 4  # photographs whose features are computed together
 
 
@@ -52,6 +54,9 @@ class LesionFit:
     Args:
         task: `FitTask` with `masked` photographs.
 
+    Attributes:
+        pictures: uint8 (n, size, size, 3), some of the photographs with masks.
+
     Raises:
         InputError: if there is no photograph with masks to train on.
     """
@@ -59,16 +64,21 @@ class LesionFit:
     def __init__(self, task):
         self.config, self.prepared, self.hooks = task.config, task.prepared, task.hooks
         self.run_dir, self._training = Path(task.run_dir), task.training
+        if task.init_from:
+            raise InputError(f"--init_from={task.init_from}: isn't for --head=lesions, which starts afresh")
         if not task.masked:
             raise InputError(
                 f"--architecture={task.config.architecture}: no photograph with lesion masks to train on"
             )
-        self.grader = build_model(task.config, task.prepared, task.training)
+        # In float32, scores are the same on every machine.
+        config = dataclasses.replace(task.config, precision="float32")
+        self.grader = build_model(config, task.prepared, task.training)
         self._healthy = np.array([i for i in task.training if task.prepared.grades[i] == 0], int)
         size, steps = task.prepared.image_size, task.prepared.normalization
         loaded = batches_ahead(lambda one: LesionExample.read(one, size, steps), task.masked, _AT_ONCE)
         examples = [example for batch in loaded for _, example in batch]
         examples += [LesionExample(pixels, None) for pixels in task.prepared.read(self._healthy)]
+        self.pictures = np.stack([example.pixels for example in examples[:_PICTURES]])
         self.sampler = CropSampler(examples, CropConfig(size=min(CropConfig.size, size)), task.config.seed)
         self.steps = math.ceil(CROPS * len(task.masked) / task.config.batch_size)
         with devices.precision_scope(task.config.precision):

@@ -10,12 +10,15 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import tensorflow as tf
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from dr_keras.data import synthetic
 from dr_keras.data.cache import prepare_into_cache
 from dr_keras.data.lesion_masks import masked_synthetic_photographs, read_prepared
 from dr_keras.errors import InputError
-from dr_keras.explain.lesion_shares import lesion_shares
+from dr_keras.explain.lesion_images import LesionImages
+from dr_keras.explain.lesion_maps import lesion_shares
 from dr_keras.models.grader_model import load_model, network_of
 from dr_keras.training.config import TrainingConfig
 from dr_keras.training.lesions import lesion_fit
@@ -92,6 +95,18 @@ def test_a_stopped_training_ends_as_if_it_had_not_been(trained, prepared, tmp_pa
     first, second = (load_model(folder / "model.keras").get_weights() for folder in (trained[0], tmp_path))
     for one, other in zip(first, second, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
+
+
+def test_tensorboard_shows_the_lesions_of_fixed_photographs(prepared, tmp_path):
+    fit = make(prepared, tmp_path)
+    callback = LesionImages.of_fit(fit)
+    callback.set_model(fit.segmenter)
+    callback.on_epoch_end(0, {"loss": 0.5, "learning_rate": 0.1, "images_per_second": 3.0})
+    callback.on_train_end()
+    events = EventAccumulator(str(tmp_path / "tensorboard"), size_guidance={"tensors": 0}).Reload()
+    assert events.Tags()["tensors"] == ["lesions", "loss", "learning_rate", "images_per_second"]
+    pictures = tf.make_ndarray(events.Tensors("lesions")[0].tensor_proto)[2:]
+    assert len(pictures) == 4 and tf.io.decode_png(pictures[0]).shape == (128, 128, 3)
 
 
 def test_without_masks_it_says_so(prepared, tmp_path):

@@ -10,6 +10,7 @@ from dr_keras.explain.compiled import kept
 from dr_keras.lesion_kinds import LESIONS
 from dr_keras.models.grader_model import network_and_front
 from dr_keras.models.lesion_layers import LesionShares
+from dr_keras.training.scoring import split_head
 
 
 def has_lesions(model):
@@ -42,6 +43,27 @@ def lesion_shares(model, images):
     kernel = network.get_layer("score").kernel.numpy()[:, 0].reshape(2, len(LESIONS))
     parts = np.stack([_parts(one, shares, kernel) for one in probabilities])
     return scores.numpy(), parts.sum(axis=-1), np.concatenate([probabilities, parts], axis=-1)
+
+
+def marked_lesions(model):
+    """Returns a function from tensors to tensors, for use inside a graph.
+
+    It takes images as `lesion_shares` does and returns scores, float32 (batch,); the regression activation
+    map (batch, rows, columns); 1 where a lesion is marked, float32 (batch, size, size, lesions); and what
+    each kind adds to the score, float32 (batch, lesions).
+    """
+    network, front = network_and_front(model)
+    shares, kernel = network.get_layer("shares"), network.get_layer("score").kernel[:, 0]
+    features, head = split_head(network)
+    body = keras.Model(network.inputs, [shares.input, shares.output, features])
+
+    def step(images):
+        probabilities, cells, values = body(front(images), training=False)
+        marked = tf.cast(probabilities[..., : len(LESIONS)] > tf.constant(shares.least), tf.float32)
+        added = tf.reduce_sum(tf.reshape(values * kernel, (-1, 2, len(LESIONS))), axis=1)
+        return head(values), tf.tensordot(cells, kernel, 1), marked, added
+
+    return step
 
 
 def lesion_grid(model):
