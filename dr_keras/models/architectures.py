@@ -113,7 +113,7 @@ ARCHITECTURES = {
     "efficientnet_lite1": _efficientnet("efficientnet_lite1"),
     "efficientnet_lite2": _efficientnet("efficientnet_lite2"),
     "lesion_net": Architecture(
-        _later("lesion_net", "lesion_net"), (128, 256, 512, 768, 1024), ("lesions",), standardizes=False
+        _later("lesion_nets", "lesion_net"), (128, 256, 512, 768, 1024), ("lesions",), standardizes=False
     ),
     "alexnet": _alexnet("alexnet", "caffe"),
     "caffenet": _alexnet("caffenet", "caffenet"),

@@ -11,7 +11,7 @@ from dr_keras.explain.lesion_maps import lesion_shares
 from dr_keras.explain.ram import regression_activation_map, score_bias
 from dr_keras.lesion_kinds import CHANNELS, COLORS, LESIONS
 from dr_keras.models import GradingRules, build_grader, net5
-from dr_keras.models.lesion_net import lesion_net
+from dr_keras.models.lesion_nets import lesion_net
 
 SIZE = 128
 LEAST = (0.3, 0.4, 0.5, 0.6)

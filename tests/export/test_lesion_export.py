@@ -13,7 +13,7 @@ from dr_keras.export.tflite import convert as to_tflite
 from dr_keras.inference.grader import Grader
 from dr_keras.lesion_kinds import COLORS, LESIONS
 from dr_keras.models import GradingRules, build_grader
-from dr_keras.models.lesion_net import lesion_net
+from dr_keras.models.lesion_nets import lesion_net
 
 SIZE = 128
 

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from dr_keras.models import alexnets, efficientnet, nets
+from dr_keras.models import alexnets, efficientnet, lesion_nets, nets
 from dr_keras.models.architectures import ARCHITECTURES
 
 BUILDERS = {
@@ -15,6 +15,7 @@ BUILDERS = {
         nets: ("net5", "net4", "ram_net5"),
         efficientnet: ("efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2"),
         alexnets: ("alexnet", "caffenet", "alexnet_torchvision"),
+        lesion_nets: ("lesion_net",),
     }.items()
     for name in names
 }
@@ -28,9 +29,10 @@ def test_every_builder_is_registered():
 @pytest.mark.parametrize("name", BUILDERS)
 def test_options_and_heads_are_the_builders(name):
     known, builder = ARCHITECTURES[name], BUILDERS[name]
-    parameters = set(inspect.signature(builder).parameters) - {"image_size", "seed", "name", "variant"}
+    parameters = set(inspect.signature(builder).parameters) - {"image_size", "seed", "name", "variant", "widths"}
     assert set(known.options) == parameters - {"head"}
-    heads = HEADS[inspect.getmodule(builder)] if "head" in parameters else ("gap",)
+    without = ("lesions",) if name == "lesion_net" else ("gap",)
+    heads = HEADS[inspect.getmodule(builder)] if "head" in parameters else without
     assert known.heads == heads
 
 

@@ -4,10 +4,11 @@ import pytest
 from PIL import Image
 from prepared_folders import noise_images, write_prepared
 
+from dr_keras.explain.explainer import best_method
 from dr_keras.inference.grader import load_grader
 from dr_keras.inference.split_scores import score_split
 from dr_keras.models.grader_model import build_grader
-from dr_keras.report.gallery import gallery, method_for, worst_errors
+from dr_keras.report.gallery import gallery, worst_errors
 
 
 def test_worst_first_ties_in_order_nan_never():
@@ -52,7 +53,7 @@ def prepared(tmp_path_factory):
 def test_pictures_and_reasons(tmp_path, prepared, pooling, method):
     save_grader(tmp_path / "model.keras", pooling)
     model = load_grader(tmp_path / "model.keras")
-    assert method_for(model.networks[0]) == method
+    assert best_method(model.networks) == method
     cases = gallery(model, prepared, score_split(model, prepared), [3, 1], method)
     assert [case.index for case in cases] == [3, 1]
     assert cases[0].overlay is None and "No such file" in cases[0].reason

@@ -38,7 +38,7 @@ def test_defaults_are_those_of_the_parts():
     assert config.augmentation_config == AugmentationConfig()
     assert config.thresholds == tuple(DEFAULT_THRESHOLDS)
     (losses,) = [known.choices for name, _, known in options(TrainingConfig) if name == "loss"]
-    assert losses == (*LOSSES, "cross_entropy")
+    assert losses == (*LOSSES, "cross_entropy", "bce_dice")
 
 
 def test_augmentation_can_be_given_as_ranges():

@@ -15,7 +15,7 @@ from dr_keras.explain.geometry import place_on_square
 from dr_keras.training.scoring import scoring_step
 
 
-def evaluate_faithfulness(models, unseen, methods, count=20, seed=0, progress=None):
+def evaluate_faithfulness(models, unseen, methods=("ram",), count=20, seed=0, progress=None):
     """Measures deletion, insertion and ROAD of models' maps, each photograph by networks that never saw it.
 
     Args:

@@ -20,7 +20,7 @@ from dr_keras.errors import InputError
 from dr_keras.files import atomic_path
 from dr_keras.lesion_kinds import LESIONS
 from dr_keras.models.grader_model import network_of
-from dr_keras.models.lesion_net import SEGMENTER, fold_normalization, lesion_segmenter
+from dr_keras.models.lesion_nets import SEGMENTER, fold_normalization, lesion_segmenter
 from dr_keras.training.build import build_model, build_optimizer
 from dr_keras.training.history import HISTORY, write_history
 from dr_keras.training.hosts import devices

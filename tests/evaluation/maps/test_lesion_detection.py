@@ -13,7 +13,7 @@ from dr_keras.evaluation.maps.lesion_detection import (
 )
 from dr_keras.lesion_kinds import LESIONS
 from dr_keras.models import GradingRules, build_grader
-from dr_keras.models.lesion_net import lesion_net
+from dr_keras.models.lesion_nets import lesion_net
 
 SIZE = 64
 

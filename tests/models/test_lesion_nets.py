@@ -4,7 +4,7 @@ import pytest
 
 from dr_keras.lesion_kinds import CHANNELS, LESIONS
 from dr_keras.models.lesion_layers import LesionShares, LocalContrast
-from dr_keras.models.lesion_net import fold_normalization, lesion_net, lesion_segmenter
+from dr_keras.models.lesion_nets import fold_normalization, lesion_net, lesion_segmenter
 
 WIDTHS = (4, 6, 8, 8, 8)
 
