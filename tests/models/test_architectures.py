@@ -29,7 +29,8 @@ def test_every_builder_is_registered():
 @pytest.mark.parametrize("name", BUILDERS)
 def test_options_and_heads_are_the_builders(name):
     known, builder = ARCHITECTURES[name], BUILDERS[name]
-    parameters = set(inspect.signature(builder).parameters) - {"image_size", "seed", "name", "variant", "widths"}
+    others = {"image_size", "seed", "name", "variant", "widths"}
+    parameters = set(inspect.signature(builder).parameters) - others
     assert set(known.options) == parameters - {"head"}
     without = ("lesions",) if name == "lesion_net" else ("gap",)
     heads = HEADS[inspect.getmodule(builder)] if "head" in parameters else without
