@@ -32,7 +32,7 @@ cli_flags.define_output_dir(
 )
 flags.DEFINE_multi_enum(
     "method", None, ("lesions", "ram", "gradcam", "occlusion"),
-    "Method of the maps; may be given again. Default: lesions or ram, the first that the models have.",
+    "Method of the maps; may be repeated. Default: lesions, ram or gradcam, the first that all models have.",
 )  # fmt: skip
 flags.DEFINE_integer(
     "faithfulness",

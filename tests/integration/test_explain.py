@@ -121,9 +121,11 @@ def test_a_model_without_pooling_names_the_other_methods(tmp_path, dataset):
         dataset[0] / "04.png",
     )
     check_refused(
-        run("explain", *arguments), "--method=ram", "expected --method=gradcam or --method=occlusion"
+        run("explain", *arguments, "--method=ram"),
+        "--method=ram",
+        "expected --method=gradcam or --method=occlusion",
     )
     assert not (tmp_path / "out").exists()
-    done = run("explain", *arguments, "--method=gradcam", "--max_side=100")
+    done = run("explain", *arguments, "--max_side=100")  # the default: what the model has, Grad-CAM
     assert done.returncode == 0, done.stderr
     assert np.load(tmp_path / "out/04.npz")["heat"].any()

@@ -102,7 +102,7 @@ def _matches(photographs, graded):
     return found
 
 
-def evaluate_maps(models, unseen, methods, max_side=1024, batch_size=8, seed=0, progress=None):
+def evaluate_maps(models, unseen, methods=("ram",), max_side=1024, batch_size=8, seed=0, progress=None):
     """Scores the maps of models against lesion masks.
 
     Args:
