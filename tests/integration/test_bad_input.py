@@ -87,7 +87,7 @@ BAD_FLAGS = {
         "{0}/nowhere: no such folder",
     ),
     "layout alone": ("audit_data --dataset=eyepacs", "--dataset=eyepacs: expected --data_dir too"),
-    "size": ("train --image_size=100 --run_dir={0}/run", "of 128, 256, 384, 512, 640, 768, increasing"),
+    "size": ("train --image_size=100 --run_dir={0}/run", "of 128, 256, 384, 512, 640, 768, 1024, increasing"),
     "size of the paper": (
         "train --image_size=384 --run_dir={0}/run",
         "net5 has 128, 256, 512, 768 px only",
@@ -150,7 +150,7 @@ BAD_FLAGS = {
     ),
     "closed set": (
         "train --image_size=128 --run_dir={0}/run --loss=mean",
-        "should be one of <mse|mae|huber|euclidean|cross_entropy>",
+        "should be one of <mse|mae|huber|euclidean|cross_entropy|bce_dice>",
     ),
     "no such flag": (
         "train --image_size=128 --run_dir={0}/run --epoch=3",
