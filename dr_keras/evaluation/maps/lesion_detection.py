@@ -55,13 +55,13 @@ def evaluate_detection(networks, unseen, healthy=(), progress=None):
     for photograph, positions in wrap(unseen, total=len(unseen)):
         own = [networks[k] for k in positions]
         pixels, masks, unknown = read_prepared(photograph, networks[0].input_shape[1], steps)
-        probabilities = _probabilities(own, pixels)
+        score, probabilities = _seen_by(own, pixels)
         view = Photograph(photograph.path).prepare(len(pixels), steps).field_of_view
         _add_pixels(histograms, photograph, probabilities, view, unknown)
         for channel, kind in enumerate(LESIONS):
             if channel not in unknown:
                 curves[kind].add(probabilities[..., channel], masks[..., channel] > 127)
-        swaps.append(_swapped(own, pixels, masks, donor))
+        swaps.append(_swapped(own, pixels, masks, donor, score))
     result = {
         "pooled_auprc": {kind: _pooled_area(histograms[kind]) for kind in LESIONS},
         "froc": {kind: curves[kind].result(FALSE_POSITIVES) for kind in LESIONS},
@@ -72,13 +72,11 @@ def evaluate_detection(networks, unseen, healthy=(), progress=None):
     return result
 
 
-def _probabilities(networks, pixels):
-    found = [lesion_shares(each, pixels[None])[2][0, ..., : len(CHANNELS)] for each in networks]
-    return np.mean(found, axis=0)
-
-
-def _score(networks, pixels):
-    return float(np.mean([lesion_shares(each, pixels[None])[0][0] for each in networks]))
+def _seen_by(networks, pixels):
+    """The score and the probabilities (size, size, channels) of one photograph, means over networks."""
+    found = [lesion_shares(each, pixels[None]) for each in networks]
+    scores, probabilities = ([one[k][0] for one in found] for k in (0, 2))
+    return float(np.mean(scores)), np.mean(probabilities, axis=0)[..., : len(CHANNELS)]
 
 
 def _add_pixels(histograms, photograph, probabilities, view, unknown):
@@ -135,7 +133,7 @@ def _false_detections(networks, healthy, steps, wrap):
         own = [networks[k] for k in positions]
         least = np.mean([least_probabilities(each) for each in own], axis=0)
         pixels = Photograph(path).prepare(networks[0].input_shape[1], steps).pixels
-        probabilities = _probabilities(own, pixels)
+        _, probabilities = _seen_by(own, pixels)
         found = [lesion_regions(probabilities[..., k] > least[k])[0] for k in range(len(LESIONS))]
         for kind, count in zip((*LESIONS, "all"), (*found, sum(found)), strict=True):
             counts[kind].append(count)
@@ -148,14 +146,13 @@ def _donor(network, healthy, steps):
     return Photograph(healthy[0][0]).prepare(network.input_shape[1], steps).pixels if healthy else None
 
 
-def _swapped(networks, pixels, masks, donor):
+def _swapped(networks, pixels, masks, donor, score):
     """What the score changes by if the lesions go, and if all but the lesions goes (NaN without a donor)."""
-    score = _score(networks, pixels)
     lesions = masks[..., : len(LESIONS)].astype("float32") / 255
-    without = _score(networks, without_lesions(pixels, lesions)) - score
+    without = _seen_by(networks, without_lesions(pixels, lesions))[0] - score
     if donor is None:
         return without, float("nan")
-    return without, _score(networks, paste_lesions(donor, pixels, lesions)[0]) - score
+    return without, _seen_by(networks, paste_lesions(donor, pixels, lesions)[0])[0] - score
 
 
 def without_lesions(pixels, lesions):
