@@ -11,11 +11,11 @@ import math
 import cv2
 import numpy as np
 
+from dr_keras.data.harmless_changes import DARK, Changes, degrade, recolour, warp_matrix
 from dr_keras.data.lesion_masks import read_prepared
 from dr_keras.lesion_kinds import CHANNELS, LESIONS
 
 UNKNOWN = -1.0  # a target that nobody knows, which the loss leaves out
-_DARK = 10  # grey level of the brightest colour up to which a pixel is surround
 _FEATHER = 1.5  # pixels over which a pasted lesion fades into the retina around it
 _SURROUNDINGS = 41  # pixels: side of the window whose mean is a lesion's background
 
@@ -30,21 +30,14 @@ class CropConfig:
         paste_share: share of those crops that get lesions pasted in.
         centred_share: share of the other crops that are centred on a lesion; its kind is drawn first, so that
             rare kinds are seen as often as frequent ones.
-        zoom: factors of scale are log-uniform in [1 / zoom, zoom].
-        colour: standard deviation of the logarithm of each colour's gain.
-        gamma: exponents of brightness are log-uniform in [1 / gamma, gamma].
-        degrade_share: share of crops to which each of these is done: reduction and enlargement, blur,
-            compression as JPEG, noise.
+        changes: `Changes`, how each crop is turned, recoloured and degraded.
     """
 
     size: int = 256
     healthy_share: float = 0.35
     paste_share: float = 0.3
     centred_share: float = 0.7
-    zoom: float = 1.35
-    colour: float = 0.12
-    gamma: float = 1.4
-    degrade_share: float = 0.3
+    changes: Changes = Changes(zoom=1.35, colour=0.12, gamma=1.4, degrade_share=0.3)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,7 +95,7 @@ class CropSampler:
             image, targets = self._healthy_crop(rng)
         else:
             image, targets = self._masked_crop(rng)
-        return degrade(recolour(image, rng, config), rng, config.degrade_share), targets
+        return degrade(recolour(image, rng, config.changes), rng, config.changes.degrade_share), targets
 
     def _masked_crop(self, rng):
         if self._kinds and rng.random() < self._config.centred_share:
@@ -129,13 +122,8 @@ class CropSampler:
         return image, targets
 
     def _transform(self, centre, rng):
-        """The matrix (2, 3) from pixels of the photograph to pixels of the crop."""
-        angle, flip = rng.uniform(0, 2 * math.pi), rng.choice((-1.0, 1.0))
-        scale = math.exp(rng.uniform(-1, 1) * math.log(self._config.zoom))
-        cos, sin = scale * math.cos(angle), scale * math.sin(angle)
-        linear = np.array([[cos * flip, -sin], [sin * flip, cos]])
-        y, x = centre
-        return np.column_stack([linear, self._config.size / 2 - linear @ (x, y)])
+        """The matrix (2, 3) from pixels of the photograph to pixels of the crop; the centre is (y, x)."""
+        return warp_matrix(centre[::-1], self._config.size, rng, self._config.changes.zoom)
 
     def _warp(self, values, transform):
         size = self._config.size, self._config.size
@@ -174,7 +162,7 @@ def paste_lesions(image, donor, masks):
         uint8 (size, size, 3) and float32 (size, size, lesions): the image, and the masks less what would lie
         outside either retina.
     """
-    inside = ((image.max(axis=2) > _DARK) & (donor.max(axis=2) > _DARK)).astype("float32")
+    inside = ((image.max(axis=2) > DARK) & (donor.max(axis=2) > DARK)).astype("float32")
     masks = masks * inside[..., None]
     marked = (masks.max(axis=2) > 0).astype("float32")
     if not marked.any():
@@ -187,32 +175,3 @@ def paste_lesions(image, donor, masks):
     alpha = cv2.GaussianBlur(edge, (0, 0), _FEATHER)[..., None] * inside[..., None]
     pasted = (image.astype("float32") + 4) * (1 + alpha * (np.clip(share, 0.2, 5) - 1)) - 4
     return np.clip(np.rint(pasted), 0, 255).astype(np.uint8), masks
-
-
-def recolour(image, rng, config):
-    """Another exposure, white balance and contrast, as another camera has; the surround stays black."""
-    gain = np.exp(rng.normal(0, config.colour, 3) + rng.normal(0, config.colour))
-    exponent = math.exp(rng.uniform(-1, 1) * math.log(config.gamma))
-    levels = np.arange(256)[:, None] / 255
-    table = np.clip(255 * (levels * gain) ** exponent, 0, 255)
-    return cv2.LUT(image, np.rint(table).astype(np.uint8).reshape(256, 1, 3))
-
-
-def degrade(image, rng, share):
-    """What files go through: reduction, blur, noise and compression, each with probability `share`."""
-    size = image.shape[1::-1]
-    if rng.random() < share:
-        factor = rng.uniform(0.4, 0.85)
-        small = cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
-        image = cv2.resize(small, size, interpolation=cv2.INTER_LINEAR)
-    if rng.random() < share:
-        image = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.4, 1.4))
-    if rng.random() < share:
-        noise = rng.standard_normal(image.shape, "float32") * np.float32(rng.uniform(1, 6))
-        noisy = np.clip(np.rint(image + noise), 0, 255).astype(np.uint8)
-        image = np.where(image.max(axis=2, keepdims=True) > _DARK, noisy, image)
-    if rng.random() < share:
-        quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(40, 96))]
-        data = cv2.imencode(".jpg", image[..., ::-1], quality)[1]  # OpenCV's order is BGR
-        image = cv2.imdecode(data, cv2.IMREAD_COLOR_RGB)
-    return image

@@ -87,11 +87,9 @@ class LesionShares(keras.layers.Layer):
         kwargs["dtype"] = "float32"
         super().__init__(**kwargs)
         self.least, self.unit, self.cell = tuple(map(float, least)), unit, cell
-        self.pool_size, self.strides, self.padding = (
-            (cell, cell),
-            (cell, cell),
-            "valid",
-        )  # as pooling layers say
+        # Named as pooling layers name them, from which a map's geometry is read.
+        self.pool_size = self.strides = (cell, cell)
+        self.padding = "valid"
 
     def call(self, probabilities):
         """Computes the shares."""

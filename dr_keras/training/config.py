@@ -60,6 +60,13 @@ class TrainingConfig:
         "orientations, and only what follows it is trained. Default: all layers are trained.",
         kind=str,
     )
+    changed_copies: int = option(
+        0,
+        "Copies of each photograph that --optimizer=ridge is fitted to beside the photograph and its mirror "
+        "image: turned, recoloured, blurred, reduced, compressed. They make the score follow the eye, not the "
+        "file.",
+        low=0,
+    )
     epochs: int = option(250, "Passes over the training photographs.", low=1, per_stage=True)
     batch_size: int = option(32, "Photographs in a batch, over all devices.", low=1)
     optimizer: str = option(

@@ -63,6 +63,8 @@ class FitTask:
         hooks: `Hooks`.
         features: `FeatureCache` of `prepared`, for heads on a frozen backbone; None: a new one.
         masked: tuple of `MaskedPhotograph` to train on, for lesion networks.
+        groups: int array, for each photograph of `prepared` the number of its group, which what is chosen by
+            cross-validation leaves out together (`splits.group_records`); None: each is its own.
     """
 
     config: TrainingConfig
@@ -75,6 +77,7 @@ class FitTask:
     hooks: Hooks = Hooks()
     features: Any = None
     masked: tuple = ()
+    groups: np.ndarray | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,12 +86,12 @@ class FitResult:
 
     Attributes:
         history: list of dicts, one for each epoch; empty for a fit in closed form.
-        left_one_out: float64 (n,), the score of each training photograph by a fit of all the others, or
+        unseen_scores: float64 (n,), the score of each training photograph by a fit without its patient, or
             None where that isn't known.
     """
 
     history: list
-    left_one_out: np.ndarray | None = None
+    unseen_scores: np.ndarray | None = None
 
 
 class FitProtocol(Protocol):

@@ -51,7 +51,7 @@ def divide(prepared, report, plan):
     Raises:
         InputError: if there is nothing to train on or to validate with, or too little for the folds.
     """
-    groups = splits.group_records(prepared.records, audit.duplicate_groups(report, prepared.records))
+    groups = _groups(prepared, report)
     graded = _within_caps(prepared.grades, plan)
     if not graded.any():
         raise InputError(f"{prepared.root}: no photograph has a grade")
@@ -82,6 +82,11 @@ def divide(prepared, report, plan):
             assigned[rest[inner]] = "validation"
         trainings.append(assigned.tolist())
     return trainings, []
+
+
+def _groups(prepared, report):
+    """Numbers what must stay on one side of every division: a patient's eyes, and copies."""
+    return splits.group_records(prepared.records, audit.duplicate_groups(report, prepared.records))
 
 
 def _within_caps(grades, plan):
@@ -141,6 +146,7 @@ def train_stages(configs, open_prepared, run_dir, plan, strategy, hooks, init_fr
             for note in notes:
                 hooks.say(note)
             masked_trainings = divide_masked(masked, prepared, trainings)
+            groups = _groups(prepared, report)
         folder = Path(run_dir) / str(config.image_size) if len(configs) > 1 else Path(run_dir)
         pooled, cache = [], FeatureCache(prepared, hooks.progress, hooks.should_stop)
         for fold, (assigned, of_masked) in enumerate(zip(trainings, masked_trainings, strict=True)):
@@ -150,7 +156,7 @@ def train_stages(configs, open_prepared, run_dir, plan, strategy, hooks, init_fr
                 start = _checked_start(init_from, fold if plan.folds else None, prepared, assigned)
             own = (np.flatnonzero(np.array(assigned) == split) for split in ("train", "validation"))
             learnt = tuple(one for one, split in zip(masked, of_masked, strict=True) if split == "train")
-            task = FitTask(config, prepared, *own, leaf, strategy, start, hooks, cache, learnt)
+            task = FitTask(config, prepared, *own, leaf, strategy, start, hooks, cache, learnt, groups)
             if chief and masked:
                 write_masked_splits(leaf, masked, of_masked)
             pooled.append(_train_leaf(task, assigned))
@@ -207,7 +213,7 @@ def _train_leaf(task, assigned):
             scores = DatasetScorer(load_model(leaf / run_folder.MODEL), prepared)(judged)
             if not finished:
                 if not len(judged):  # nothing was set aside to judge by
-                    judged, scores = task.training, result.left_one_out
+                    judged, scores = task.training, result.unseen_scores
                 _report(task.hooks, leaf, prepared, judged, scores)
                 (leaf / STATE).unlink(missing_ok=True)
     workers.from_chief(task.strategy)  # the others wait until the report is written

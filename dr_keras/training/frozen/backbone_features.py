@@ -1,24 +1,59 @@
 """Features of a frozen backbone, computed once for each photograph and stored beside the prepared ones.
 
-A photograph has features for each of its orientations: flips and right-angle turns, P1's augmentation.
+A photograph has features for each of its views: its orientations, flips and right-angle turns as in P1's
+augmentation, or changed copies of it.
 """
 
 import contextlib
+import dataclasses
 import hashlib
+import math
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from dr_keras.data.pipeline import evaluation_batches
+from dr_keras.data.harmless_changes import Changes, changed_copy
+from dr_keras.data.parallel import batches_ahead
 from dr_keras.errors import InputError
 from dr_keras.files import atomic_path
 from dr_keras.models.grader_model import network_and_front
 from dr_keras.training.protocol import Interrupted
 
 ORIENTATIONS = 8
-MIRRORED = (0, 4)  # upright and its mirror image, as left and right eyes differ
-_BATCH = 16  # photographs whose orientations go through the backbone at once
+_BATCH = 16  # photographs whose views are made while those before them go through the backbone
+_AT_ONCE = 16  # images that go through the backbone together
+
+
+@dataclasses.dataclass(frozen=True)
+class Turned:
+    """The views of a photograph in some of the orientations that `oriented` numbers."""
+
+    numbers: tuple = tuple(range(ORIENTATIONS))
+
+    def __len__(self):
+        return len(self.numbers)
+
+    def of(self, image, position):
+        """Returns uint8 (views, size, size, 3); `position` is the photograph's among the prepared ones."""
+        return np.stack([oriented(image[None], number)[0] for number in self.numbers])
+
+
+@dataclasses.dataclass(frozen=True)
+class Changed:
+    """A photograph, its mirror image, and copies of it that harmless changes were made to."""
+
+    copies: int = 16
+    changes: Changes = Changes()
+
+    def __len__(self):
+        return 2 + self.copies
+
+    def of(self, image, position):
+        """As `Turned.of`; the same position draws the same changes."""
+        rng = np.random.default_rng(position)
+        copies = [changed_copy(image, rng, self.changes) for _ in range(self.copies)]
+        return np.stack([image, image[:, ::-1], *copies])
 
 
 def trunk_of(network, layer):
@@ -58,39 +93,41 @@ class FeatureCache:
         self._should_stop = should_stop
         self._key, self._features = None, None
 
-    def of(self, grader, trunk, indices, orientations=range(ORIENTATIONS)):
+    def of(self, grader, trunk, indices, views=Turned()):
         """Returns features, computing those that aren't known yet.
 
         Args:
             grader: the backbone's grader, for its window and standardisation.
             trunk: model from `trunk_of`.
             indices: int array (n,), positions of photographs.
-            orientations: which orientations, as `oriented` numbers them.
+            views: `Turned` or `Changed`.
 
         Returns:
-            float16 (n, orientations, ...): a photograph's features in each.
+            float16 (n, views, ...): a photograph's features in each.
         """
-        orientations = tuple(orientations)
-        key = hashlib.sha256(f"{trunk_digest(grader, trunk)} {orientations}".encode()).hexdigest()
+        key = hashlib.sha256(f"{trunk_digest(grader, trunk)} {views}".encode()).hexdigest()
         path = self._prepared.folder / f"features-{key[:16]}.npy"
         if key != self._key:
-            shape = (len(self._prepared), len(orientations), *trunk.output.shape[1:])
+            shape = (len(self._prepared), len(views), *trunk.output.shape[1:])
             self._key, self._features = key, load_rows(path, shape)
         known = ~np.isnan(self._features.reshape(len(self._features), -1)[:, 0])
         todo = np.unique(np.asarray(indices)[~known[indices]])
         if len(todo):
             try:
-                self._compute(todo, _orientations_step(grader, trunk, orientations))
+                self._compute(todo, views, _trunk_step(grader, trunk))
             finally:
                 with contextlib.suppress(OSError):  # the disk is read-only or full: they stay in memory
                     save_rows(path, self._features)
         return self._features[indices]
 
-    def _compute(self, todo, step):
-        batches = evaluation_batches(self._prepared, todo, _BATCH)
-        for number, batch in enumerate(self._progress(batches, total=len(batches))):
-            features = step(batch["image"]).numpy()
-            self._features[todo[number * _BATCH : number * _BATCH + len(features)]] = features
+    def _compute(self, todo, views, step):
+        made = batches_ahead(lambda n: views.of(self._prepared.read(np.array([n]))[0], int(n)), todo, _BATCH)
+        for batch in self._progress(made, total=math.ceil(len(todo) / _BATCH)):
+            images = np.concatenate([of_one for _, of_one in batch])
+            starts = range(0, len(images), _AT_ONCE)
+            features = np.concatenate([step(images[start : start + _AT_ONCE]).numpy() for start in starts])
+            positions = np.array([position for position, _ in batch])
+            self._features[positions] = features.reshape(len(batch), len(views), *features.shape[1:])
             if self._should_stop():
                 raise Interrupted(self._prepared.folder)
 
@@ -119,17 +156,14 @@ def trunk_digest(grader, trunk):
 
 def oriented(images, number):
     """Turns images (batch, height, width, channels) into one of the eight orientations; 0 is upright."""
-    return tf.image.rot90(images if number < 4 else images[:, :, ::-1], number % 4)
+    return np.rot90(images if number < 4 else images[:, :, ::-1], number % 4, axes=(1, 2))
 
 
-def _orientations_step(grader, trunk, orientations):
+def _trunk_step(grader, trunk):
     _, front = network_and_front(grader)
 
     @tf.function(input_signature=[tf.TensorSpec((None, *grader.input_shape[1:]), tf.uint8)])
     def step(images):
-        images = tf.cast(images, tf.float32)
-        turned = [oriented(images, number) for number in orientations]
-        parts = [tf.cast(trunk(front(each), training=False), tf.float16) for each in turned]
-        return tf.stack(parts, axis=1)
+        return tf.cast(trunk(front(tf.cast(images, tf.float32)), training=False), tf.float16)
 
     return step.get_concrete_function()

@@ -1,27 +1,29 @@
 """A linear head on a frozen backbone in closed form: ridge regression of the grade on pooled features."""
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
-from sklearn.linear_model import RidgeCV
+from sklearn.model_selection import GroupKFold
 
 from dr_keras.errors import InputError
 from dr_keras.files import atomic_path
 from dr_keras.models.grader_model import is_linear_unit, network_of
 from dr_keras.training.build import build_model
-from dr_keras.training.frozen.backbone_features import MIRRORED, FeatureCache, trunk_of
+from dr_keras.training.frozen.backbone_features import Changed, FeatureCache, trunk_of
 from dr_keras.training.protocol import FitResult
 from dr_keras.training.run_folder import MODEL
 
 PENALTIES = np.logspace(1, 6, 26)  # on features of unit standard deviation
+_PARTS = 10  # of the cross-validation
 
 
 class RidgeFit:
     """Fits a linear `score` to the features of the layer before it; a `protocol.FitProtocol`.
 
-    A photograph's features are the mean of its own and of its mirror image's. Those of more orientations
-    would have to be computed at inference too; otherwise the map, which is of the upright image, suffers. The
-    penalty is the one with the least leave-one-out error on the training photographs: validation photographs
+    It is fitted to each photograph, its mirror image and `changed_copies` of it, all with the photograph's
+    grade, so that the score follows the eye and not how the file was saved. The penalty is the one with the
+    least error in a cross-validation by patient within the training photographs: validation photographs
     decide nothing. Of the hooks it calls `say`.
 
     Args:
@@ -43,24 +45,77 @@ class RidgeFit:
                 f"output {self._score.name!r}, a linear unit, takes"
             )
         cache = task.features or FeatureCache(task.prepared)
-        features = cache.of(self.grader, trunk, task.training, MIRRORED)
-        self._features = features.astype("float64").mean(axis=1)
+        self._features = cache.of(self.grader, trunk, task.training, Changed(task.config.changed_copies))
         self._grades = task.prepared.grades[task.training]
+        self._groups = task.training if task.groups is None else task.groups[task.training]
 
     def run(self):
-        """Fits the head and saves `model.keras`. Returns a `FitResult` with the leave-one-out scores."""
-        mean, sd = self._features.mean(axis=0), self._features.std(axis=0)
-        sd = np.maximum(sd, np.quantile(sd, 0.25)) + 1e-9  # channels that hardly ever fire aren't amplified
-        # With a named score, `cv_results_` holds the leave-one-out predictions.
-        fitted = RidgeCV(PENALTIES, scoring="neg_mean_squared_error", store_cv_results=True)
-        fitted.fit((self._features - mean) / sd, self._grades)
-        kernel = fitted.coef_ / sd
-        self._score.set_weights([kernel[:, None], np.array([fitted.intercept_ - mean @ kernel])])
+        """Fits the head and saves `model.keras`. Returns a `FitResult` with the cross-validated scores."""
+        fitted = fit_ridge(self._features, self._grades, self._groups)
+        self._score.set_weights([fitted.kernel[:, None], np.array([fitted.intercept])])
         with atomic_path(self.run_dir / MODEL) as temporary:
             self.grader.save(temporary)
-        scores = fitted.cv_results_[:, PENALTIES.tolist().index(fitted.alpha_)]
-        error = np.mean((scores - self._grades) ** 2)
+        error = np.mean((fitted.unseen_scores - self._grades) ** 2)
         self.hooks.say(
-            f"{self.run_dir}: penalty {fitted.alpha_:.3g}, leave-one-out squared error {error:.3f}"
+            f"{self.run_dir}: penalty {fitted.penalty:.3g}, squared error on patients left out {error:.3f}"
         )
-        return FitResult([], scores)
+        return FitResult([], fitted.unseen_scores)
+
+
+@dataclasses.dataclass(frozen=True)
+class Ridge:
+    """A fitted ridge regression.
+
+    Attributes:
+        kernel, intercept: float64 (channels,) and a number: the score is `features @ kernel + intercept`.
+        penalty: the one chosen.
+        unseen_scores: float64 (n,), each photograph's score by a fit without its patient.
+    """
+
+    kernel: np.ndarray
+    intercept: float
+    penalty: float
+    unseen_scores: np.ndarray
+
+
+def fit_ridge(features, grades, groups, penalties=PENALTIES):
+    """Fits a ridge regression whose penalty is chosen by cross-validation over groups.
+
+    Args:
+        features: float (n, views, channels); the first view is the photograph itself. A photograph's views
+            count together as much as one photograph.
+        grades: (n,).
+        groups: int (n,); photographs of one group, such as a patient's, are left out together.
+        penalties: those tried, on features of unit standard deviation.
+
+    Returns:
+        `Ridge`.
+    """
+    features, grades = np.asarray(features, "float64"), np.asarray(grades, "float64")
+    flat = features.reshape(-1, features.shape[-1])
+    mean, sd = flat.mean(axis=0), flat.std(axis=0)
+    sd = np.maximum(sd, np.quantile(sd, 0.25)) + 1e-9  # channels that hardly ever fire aren't amplified
+    scaled = (features - mean) / sd
+    parts, scores = min(_PARTS, len(np.unique(groups))), np.full((len(penalties), len(grades)), grades.mean())
+    errors = np.zeros(len(penalties))
+    for fitted, left in GroupKFold(parts).split(scaled, grades, groups) if parts > 1 else ():
+        kernels, intercepts = _solve(scaled[fitted], grades[fitted], penalties)
+        predicted = scaled[left] @ kernels.T + intercepts
+        errors += np.square(predicted - grades[left][:, None, None]).sum(axis=(0, 1))
+        scores[:, left] = predicted[:, 0].T
+    best = int(np.argmin(errors))
+    (kernel,), (intercept,) = _solve(scaled, grades, penalties[best : best + 1])
+    kernel = kernel / sd
+    return Ridge(kernel, float(intercept - mean @ kernel), float(penalties[best]), scores[best])
+
+
+def _solve(features, grades, penalties):
+    """Kernels (penalties, channels) and intercepts (penalties,), by one decomposition for all penalties."""
+    views = features.shape[1]
+    flat = features.reshape(-1, features.shape[-1])
+    middle, level = flat.mean(axis=0), grades.mean()
+    centred = flat - middle
+    values, vectors = np.linalg.eigh(centred.T @ centred / views)
+    products = vectors.T @ (centred.T @ np.repeat(grades - level, views)) / views
+    kernels = (vectors @ (products[:, None] / (np.maximum(values, 0)[:, None] + penalties))).T
+    return kernels, level - kernels @ middle

@@ -65,9 +65,9 @@ def test_features_are_the_trunks_in_eight_orientations(prepared):
 def test_features_are_computed_once(prepared, monkeypatch):
     grader = build_grader(net5(128, width=0.1), 128, (90, 60, 30), (70, 50, 30))
     trunk, cache, read = trunk_of(network_of(grader), "conv11"), FeatureCache(prepared), []
-    batches = backbone_features.evaluation_batches
+    batches = backbone_features.batches_ahead
     monkeypatch.setattr(
-        backbone_features, "evaluation_batches", lambda *args: read.append(args[1].tolist()) or batches(*args)
+        backbone_features, "batches_ahead", lambda *args: read.append(args[1].tolist()) or batches(*args)
     )
     first = cache.of(grader, trunk, np.array([4, 2]))
     again = cache.of(grader, trunk, np.array([2, 5, 4]))
@@ -90,9 +90,9 @@ def test_a_stop_keeps_the_features_that_are_done(tmp_path, monkeypatch):
     trunk, read = trunk_of(network_of(grader), "conv11"), []
     with pytest.raises(Interrupted):
         FeatureCache(prepared, should_stop=lambda: True).of(grader, trunk, np.arange(40))
-    batches = backbone_features.evaluation_batches
+    batches = backbone_features.batches_ahead
     monkeypatch.setattr(
-        backbone_features, "evaluation_batches", lambda *args: read.append(args[1].tolist()) or batches(*args)
+        backbone_features, "batches_ahead", lambda *args: read.append(args[1].tolist()) or batches(*args)
     )
     assert np.isfinite(FeatureCache(prepared).of(grader, trunk, np.arange(40))).all()
     assert read == [list(range(16, 40))]

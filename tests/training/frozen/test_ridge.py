@@ -7,18 +7,19 @@ import pytest
 import tensorflow as tf
 from prepared_folders import noise_images, write_prepared
 from sklearn.linear_model import Ridge
+from sklearn.model_selection import GroupKFold
 
 from dr_keras.errors import InputError
 from dr_keras.models.grader_model import load_model, network_of
 from dr_keras.training import run_folder
 from dr_keras.training.config import SplitPlan, TrainingConfig
-from dr_keras.training.frozen.backbone_features import MIRRORED, FeatureCache, trunk_of
-from dr_keras.training.frozen.ridge import PENALTIES, RidgeFit
+from dr_keras.training.frozen.backbone_features import Changed, FeatureCache, trunk_of
+from dr_keras.training.frozen.ridge import PENALTIES, RidgeFit, fit_ridge
 from dr_keras.training.protocol import FitTask, Hooks
 from dr_keras.training.scoring import DatasetScorer
 from dr_keras.training.stages import train_stages
 
-CONFIG = TrainingConfig(image_size=128, width=0.1, freeze_through="gap", optimizer="ridge")
+CONFIG = TrainingConfig(image_size=128, width=0.1, freeze_through="gap", optimizer="ridge", changed_copies=2)
 GRADES = np.array([0, 1, 2, 3, 4] * 8)
 QUIET = Hooks(say=lambda line: None)
 
@@ -30,33 +31,69 @@ def prepared(tmp_path_factory):
 
 def test_score_is_ridge_regression_of_pooled_features(prepared, tmp_path):
     training = np.arange(30)
-    result = RidgeFit(FitTask(CONFIG, prepared, training, np.arange(0), tmp_path, hooks=QUIET)).run()
-    loo = result.left_one_out
-    assert result.history == []
+    task = FitTask(CONFIG, prepared, training, np.arange(0), tmp_path, hooks=QUIET)
+    result = RidgeFit(task).run()
+    assert result.history == [] and len(result.unseen_scores) == 30
     grader = load_model(tmp_path / run_folder.MODEL)
     trunk = trunk_of(network_of(grader), "gap")
-    features = FeatureCache(prepared).of(grader, trunk, np.arange(40), MIRRORED).astype("float64")
-    pooled = features[:30].mean(axis=1)
-    mean, sd = pooled.mean(axis=0), pooled.std(axis=0)
-    sd = np.maximum(sd, np.quantile(sd, 0.25)) + 1e-9
-    scaled = (pooled - mean) / sd
-
-    def left_out(penalty):
-        fits = [Ridge(penalty).fit(np.delete(scaled, i, 0), np.delete(GRADES[:30], i)) for i in training]
-        return np.array([fit.predict(scaled[i : i + 1])[0] for i, fit in enumerate(fits)])
-
-    tried = {penalty: left_out(penalty) for penalty in PENALTIES[::5]}
-    best = min(np.mean((scores - GRADES[:30]) ** 2) for scores in tried.values())
-    assert np.mean((loo - GRADES[:30]) ** 2) <= best + 1e-9
-    assert min(np.abs(loo - left_out(penalty)).max() for penalty in PENALTIES) < 1e-9
-
+    features = FeatureCache(prepared).of(grader, trunk, np.arange(40), Changed(2)).astype("float64")
+    fitted = fit_ridge(features[:30], GRADES[:30], training)
+    expected = features[:, 0] @ fitted.kernel + fitted.intercept
     scores = DatasetScorer(grader, prepared)(np.arange(40))
-    fitted = min(
-        (Ridge(penalty).fit(scaled, GRADES[:30]) for penalty in PENALTIES),
-        key=lambda fit: np.abs(fit.predict((features[:, 0] - mean) / sd) - scores).max(),
+    np.testing.assert_allclose(scores, expected, atol=0.02)  # features are kept in float16
+    np.testing.assert_array_equal(result.unseen_scores, fitted.unseen_scores)
+
+
+def test_the_fit_is_scikit_learns():
+    """Each view is a sample that weighs one over the number of views."""
+    rng = np.random.default_rng(0)
+    features, groups = rng.normal(size=(40, 3, 7)) * rng.uniform(0.5, 5, 7), np.arange(40) // 2
+    grades = features[:, 0, 0] + rng.normal(size=40)
+    fitted = fit_ridge(features, grades, groups)
+    flat = features.reshape(-1, 7)
+    mean, sd = flat.mean(axis=0), flat.std(axis=0)
+    scaled = (features - mean) / np.maximum(sd, np.quantile(sd, 0.25))
+    weights = np.full(120, 1 / 3)
+    known = Ridge(fitted.penalty).fit(scaled.reshape(-1, 7), np.repeat(grades, 3), weights)
+    np.testing.assert_allclose(features[:, 0] @ fitted.kernel + fitted.intercept, known.predict(scaled[:, 0]))
+    errors = []
+    for penalty in PENALTIES:
+        predicted = np.zeros((40, 3))
+        for train, left in GroupKFold(10).split(scaled, grades, groups):
+            own = Ridge(penalty).fit(
+                scaled[train].reshape(-1, 7), np.repeat(grades[train], 3), weights[: 3 * len(train)]
+            )
+            predicted[left] = own.predict(scaled[left].reshape(-1, 7)).reshape(-1, 3)
+        errors.append(np.mean((predicted - grades[:, None]) ** 2))
+        if penalty == fitted.penalty:
+            np.testing.assert_allclose(fitted.unseen_scores, predicted[:, 0])
+    assert PENALTIES[np.argmin(errors)] == fitted.penalty
+
+
+def test_a_fellow_eye_does_not_choose_the_penalty():
+    """Both eyes of a patient look alike and have one grade that nothing else tells: nothing can be learnt.
+
+    Left out one by one, each eye would be known by the other, and a small penalty would seem right.
+    """
+    rng = np.random.default_rng(1)
+    patients = np.repeat(np.arange(30), 2)
+    features = rng.normal(size=(30, 1, 50))[patients] + 0.05 * rng.normal(size=(60, 1, 50))
+    grades = rng.integers(0, 5, 30)[patients]
+    assert (
+        fit_ridge(features, grades, np.arange(60)).penalty
+        < fit_ridge(features, grades, patients).penalty / 10
     )
-    upright = fitted.predict((features[:, 0] - mean) / sd)
-    np.testing.assert_allclose(scores, upright, atol=0.02)  # features are kept in float16
+
+
+def test_changed_copies_make_the_score_steady(tmp_path):
+    """One channel tells the grade but follows brightness; the copies say that brightness isn't disease."""
+    rng = np.random.default_rng(2)
+    grades = np.repeat(np.arange(5), 12).astype(float)
+    real, light = grades + rng.normal(0, 0.6, 60), grades + rng.normal(0, 0.3, 60)
+    features = np.stack([np.repeat(real[:, None], 9, 1), light[:, None] + rng.normal(0, 3, (60, 9))], axis=2)
+    features[:, 0, 1] = light
+    alone, copies = (fit_ridge(features[:, :n], grades, np.arange(60)).kernel for n in (1, 9))
+    assert abs(copies[1]) < abs(alone[1]) / 3 and copies[0] > alone[0]
 
 
 def test_only_a_linear_unit_behind_the_frozen_layer_can_be_solved_for(prepared, tmp_path):

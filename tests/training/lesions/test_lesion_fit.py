@@ -77,7 +77,7 @@ def test_the_score_never_falls_with_a_lesion(trained):
     folder, result = trained
     score = network_of(load_model(folder / "model.keras")).get_layer("score")
     assert np.all(score.kernel.numpy() >= 0) and score.kernel.numpy().max() > 0
-    assert len(result.left_one_out) == 20
+    assert len(result.unseen_scores) == 20
 
 
 def test_a_stopped_training_ends_as_if_it_had_not_been(trained, prepared, tmp_path):
