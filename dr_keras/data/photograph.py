@@ -76,7 +76,8 @@ class Photograph:
     def gradability(self, image_size, limits=None):
         """Judges the square image of a size, before any normalisation: see `quality.gradability`."""
         square, view = self._crop(image_size)
-        return quality.gradability(square, fundus.FieldOfView.of_square(image_size, view.found), limits)
+        circle = fundus.FieldOfView.of_square(image_size, view.found)
+        return quality.gradability(square, circle, limits, 2 * view.radius)
 
     def frame(self, max_side):
         """Returns the photograph, upright, with a longer side of at most `max_side` pixels: uint8 RGB.

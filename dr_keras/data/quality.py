@@ -1,6 +1,7 @@
 """Whether a photograph can be graded at all, judged by the pixels alone."""
 
 import dataclasses
+import math
 
 import cv2
 import numpy as np
@@ -16,6 +17,10 @@ TOO_DARK = "too dark: most of the retina is all but black"
 CUT_OFF = "cut off: {}% of the field of view is in the photograph and lit"
 TOO_BRIGHT = "too bright: much of the retina is overexposed"
 OUT_OF_FOCUS = "out of focus: fine detail is missing"
+GREY = "not a colour photograph: red, green and blue are all but equal"
+FILTERED = "not as a camera made it: its colours average to grey, as after a filter"
+TOO_SMALL = "too small: the retina is {} pixels across, at least {} are needed"
+MIDDLE_GREY = 128
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,6 +40,12 @@ class QualityLimits:
         max_bright_share: share of the retina that is overexposed. IDRiD: 0.04 at most.
         min_fine_detail: ratio of the finest octave to the next. IDRiD: 0.90 and more.
         min_middle_detail: ratio of the second octave to the third. IDRiD: 0.48 and more.
+        min_saturation: mean difference of a pixel's brightest and darkest channel, as a share of the brightest.
+            EyePACS: 0.085 and more.
+        min_grey_distance: grey levels between middle grey and that channel's mean which is farthest from it.
+            EyePACS: 14 and more; where the local mean was subtracted (Ben Graham's filter) 4, mostly.
+        min_resolution: diameter of the field of view in the photograph, as a share of the side of the network's
+            image.
     """
 
     min_coverage: float = 0.7
@@ -42,9 +53,12 @@ class QualityLimits:
     max_bright_share: float = 0.4
     min_fine_detail: float = 0.75
     min_middle_detail: float = 0.39
+    min_saturation: float = 0.04
+    min_grey_distance: float = 12.0
+    min_resolution: float = 0.35
 
 
-def gradability(image, field_of_view, limits=None):
+def gradability(image, field_of_view, limits=None, diameter=None):
     """Judges whether a photograph is good enough to be graded.
 
     Args:
@@ -52,17 +66,25 @@ def gradability(image, field_of_view, limits=None):
         field_of_view: its `FieldOfView`; of a prepared square `FieldOfView.of_square`. Where the circle
             is less than 256 pixels across, focus isn't judged.
         limits: `QualityLimits`; None takes the defaults.
+        diameter: of the field of view, in pixels, in the photograph that a prepared square was made of; None
+            if `image` is no prepared square, whose resolution isn't judged.
 
     Returns:
         (gradable, reason): a bool, and one line that begins with what is wrong ("no visible retina",
-        "not a fundus photograph", "too dark", "cut off", "too bright", "out of focus"), or "".
+        "not a fundus photograph", "too dark", "cut off", "too bright", "not a colour photograph", "not as a
+        camera made it", "too small", "out of focus"), or "".
     """
     limits = limits or QualityLimits()
-    reason = reason_without_retina(image, field_of_view) or _fault(image, field_of_view, limits)
+    reason = reason_without_retina(image, field_of_view) or _fault(image, field_of_view, limits, diameter)
     return not reason, reason
 
 
-def _fault(image, field_of_view, limits):
+def least_diameter(image_size, limits):
+    """Pixels across that a field of view must have, for a network's images of a size."""
+    return math.ceil(limits.min_resolution * image_size)
+
+
+def _fault(image, field_of_view, limits, diameter):
     square = crop_square(image, field_of_view, SIDE)
     brightest, circle = square.max(axis=2), disc(SIDE)
     lit = (brightest > SURROUND).astype(np.uint8) & circle
@@ -74,6 +96,13 @@ def _fault(image, field_of_view, limits):
         return CUT_OFF.format(round(100 * covered))
     if np.mean(square[inside][:, :2].min(axis=1) >= BRIGHT) > limits.max_bright_share:
         return TOO_BRIGHT
+    pixels = square[inside].astype("float64")
+    if np.ptp(pixels, axis=1).mean() < limits.min_saturation * pixels.max(axis=1).mean():
+        return GREY
+    if np.abs(pixels.mean(axis=0) - MIDDLE_GREY).max() < limits.min_grey_distance:
+        return FILTERED
+    if diameter is not None and round(diameter) < (least := least_diameter(len(image), limits)):
+        return TOO_SMALL.format(round(diameter), least)
     if 2 * field_of_view.radius >= SIDE - 1 and not _in_focus(square, inside, limits):
         return OUT_OF_FOCUS
     return ""

@@ -169,7 +169,8 @@ class Explainer:
         graders, size = self._models[0], self.grids[0].image_size
         least = np.mean([least_probabilities(grader) for grader in graders], axis=0)
         bias = np.mean([score_bias(grader) for grader in graders])
-        found = find_lesions(evidence, least, bias, photograph.prepared[size].field_of_view)
+        view = photograph.prepared[size].field_of_view
+        found = find_lesions(evidence, least, bias, view, explanation.score)
         return dataclasses.replace(explanation, findings=found)
 
     def _fuse(self, photograph, scores, maps):

@@ -47,8 +47,9 @@ class Findings:
             view.
         labels: dict of each of `LESIONS` to int32 (size, size): 0, or the number of a lesion there.
         bias: score of an eye without any lesion, in grade units.
-        remainder: what pixels add that are too few to be called a lesion. The contributions, the bias and
-            this are the score.
+        remainder: what pixels add that are too few to be called a lesion.
+        context: what the look of the retina adds besides lesions, compared with healthy eyes; 0 for
+            `lesion_net`. The contributions, the bias, the remainder and this are the score.
     """
 
     lesions: tuple
@@ -56,6 +57,7 @@ class Findings:
     labels: dict = dataclasses.field(repr=False)
     bias: float = 0.0
     remainder: float = 0.0
+    context: float = 0.0
 
     def of_kind(self, kind):
         """The lesions of a kind: a list."""
@@ -79,7 +81,7 @@ class Findings:
         return f"{len(found)} {WORDS[kind][len(found) > 1]}{size}, {where}: {added:+.2f}"
 
 
-def find_lesions(evidence, least, bias, field_of_view):
+def find_lesions(evidence, least, bias, field_of_view, score=None):
     """Finds the single lesions in a lesion network's maps.
 
     Args:
@@ -87,6 +89,7 @@ def find_lesions(evidence, least, bias, field_of_view):
         least: for each of `LESIONS` the probability from which a pixel counts.
         bias: the score's bias, in grade units.
         field_of_view: `FieldOfView` in the photograph that the square image was cut from.
+        score: the score; None if lesions and bias are all of it.
 
     Returns:
         `Findings`.
@@ -117,8 +120,9 @@ def find_lesions(evidence, least, bias, field_of_view):
             )
         added += float(adds.sum())
     lesions.sort(key=lambda lesion: -lesion.contribution)
-    remainder = float(parts.sum(dtype="float64")) / size**2 - added
-    return Findings(tuple(lesions), probabilities, labels, float(bias), remainder)
+    of_lesions = float(parts.sum(dtype="float64")) / size**2
+    context = 0.0 if score is None else float(score) - float(bias) - of_lesions
+    return Findings(tuple(lesions), probabilities, labels, float(bias), of_lesions - added, context)
 
 
 def _disc_area(probabilities):

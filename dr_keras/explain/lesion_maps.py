@@ -21,8 +21,9 @@ def has_lesions(model):
 def lesion_shares(model, images):
     """Computes scores, what each pixel adds to them, and the probabilities of lesions.
 
-    As with a regression activation map, the mean of a map plus the score's bias is the score. The map is 0
-    wherever nothing was found, and never negative.
+    The map is 0 wherever nothing was found, and never negative. As with a regression activation map, its mean
+    plus the score's bias is the score; of `lesion_efficientnet` the score has one more term, the mean of its
+    map `context`.
 
     Args:
         model: a grader with a lesion network, or the network alone.
@@ -40,7 +41,7 @@ def lesion_shares(model, images):
     network = _network(model)
     probabilities, scores = _compiled(model)(tf.cast(images, tf.float32))
     probabilities, shares = probabilities.numpy(), network.get_layer("shares")
-    kernel = network.get_layer("score").kernel.numpy()[:, 0].reshape(2, len(LESIONS))
+    kernel = network.get_layer("score").kernel.numpy()[: 2 * len(LESIONS), 0].reshape(2, len(LESIONS))
     parts = np.stack([_parts(one, shares, kernel) for one in probabilities])
     return scores.numpy(), parts.sum(axis=-1), np.concatenate([probabilities, parts], axis=-1)
 
@@ -49,19 +50,22 @@ def marked_lesions(model):
     """Returns a function from tensors to tensors, for use inside a graph.
 
     It takes images as `lesion_shares` does and returns scores, float32 (batch,); the regression activation
-    map (batch, rows, columns); 1 where a lesion is marked, float32 (batch, size, size, lesions); and what
-    each kind adds to the score, float32 (batch, lesions).
+    map (batch, rows, columns); 1 where a lesion is marked, float32 (batch, size, size, lesions); what each
+    kind adds to the score, float32 (batch, lesions); and what the network's second term adds, float32
+    (batch,), 0 where it has none.
     """
     network, front = network_and_front(model)
     shares, kernel = network.get_layer("shares"), network.get_layer("score").kernel[:, 0]
     features, head = split_head(network)
-    body = keras.Model(network.inputs, [shares.input, shares.output, features])
+    body = keras.Model(network.inputs, [shares.input, network.get_layer("gap").input, features])
+    terms = 2 * len(LESIONS)
 
     def step(images):
         probabilities, cells, values = body(front(images), training=False)
         marked = tf.cast(probabilities[..., : len(LESIONS)] > tf.constant(shares.least), tf.float32)
-        added = tf.reduce_sum(tf.reshape(values * kernel, (-1, 2, len(LESIONS))), axis=1)
-        return head(values), tf.tensordot(cells, kernel, 1), marked, added
+        parts = values * kernel
+        added = tf.reduce_sum(tf.reshape(parts[:, :terms], (-1, 2, len(LESIONS))), axis=1)
+        return head(values), tf.tensordot(cells, kernel, 1), marked, added, tf.reduce_sum(parts[:, terms:], 1)
 
     return step
 
@@ -79,7 +83,7 @@ def least_probabilities(model):
 
 def _network(model):
     if not has_lesions(model):
-        raise InputError("--method=lesions: the model marks no lesions; expected a run of lesion_net")
+        raise InputError("--method=lesions: the model marks no lesions; expected a run of lesion_net or lesion_efficientnet")
     return network_and_front(model)[0]
 
 

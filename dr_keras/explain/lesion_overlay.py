@@ -57,9 +57,13 @@ def key(height, size=14):
 def remarks(findings):
     """Lines of text under a picture: each kind in words, and how the score comes about."""
     lines = [f"{line[0].upper()}{line[1:]}." for line in findings.in_words()]
-    rest = findings.remainder
-    spots = f", and {rest:.2f} for spots too small to outline" if rest >= 0.005 else ""
-    return [*lines, f"The score is their sum, {findings.bias:.2f} for an eye without lesions{spots}."]
+    parts = [f"{findings.bias:.2f} for an eye without lesions"]
+    if abs(findings.context) >= 0.005:
+        parts.append(f"{findings.context:+.2f} for the look of the retina besides")
+    if findings.remainder >= 0.005:
+        parts.append(f"{findings.remainder:.2f} for spots too small to outline")
+    words = ", ".join(parts[:-1]) + " and " + parts[-1] if len(parts) > 1 else parts[0]
+    return [*lines, f"The score is their sum, with {words}."]
 
 
 def _outlines(mask):

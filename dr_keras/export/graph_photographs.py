@@ -132,7 +132,7 @@ def _prepare(data, size, image_size, limits):
     image, circle, found = _smallest_decode(data, tf.reduce_min(size), image_size, first)
     full = tf.cast(size[0], tf.float64) / tf.cast(tf.shape(image)[0], tf.float64)
     pixels = graph_fundus.crop_square(image, circle, found, image_size)
-    fault = graph_quality.fault(pixels, found, limits)
+    fault = graph_quality.fault(pixels, found, limits, 2 * circle[2] * full)
     return {"pixels": pixels, "circle": circle * full, "message": tf.constant(""), "fault": fault}
 
 

@@ -6,26 +6,27 @@ from dr_keras.data import fundus, inspection, quality
 from dr_keras.export import graph_fundus
 
 
-def fault(square, found, limits):
+def fault(square, found, limits, diameter=None):
     """Checks a preprocessed photograph as `quality.gradability` does.
 
     Args:
         square: float32 (size, size, 3), RGB, 0-255, whole numbers; the shape is static.
         found: bool (): whether a field of view was found.
         limits: `quality.QualityLimits`.
+        diameter: float64 (), of the field of view in the photograph, in pixels; None isn't judged.
 
     Returns:
         string (): why the photograph can't be graded, or "".
     """
     size = square.shape[0]
     circle = tf.constant([size / 2] * 3, tf.float64)
-    message = _fault(graph_fundus.crop_square(square, circle, found, quality.SIDE), size, limits)
+    message = _fault(graph_fundus.crop_square(square, circle, found, quality.SIDE), size, limits, diameter)
     small = graph_fundus.crop_square(square, circle, found, inspection.SMALL_SIDE)
     without_retina = _reason_without_retina(small, found)
     return tf.where(without_retina == "", message, without_retina)
 
 
-def _fault(square, size, limits):
+def _fault(square, size, limits, diameter):
     """See `quality._fault`; `size` is the side of the preprocessed photograph, before its reduction."""
     circle = tf.constant(fundus.disc(quality.SIDE) > 0)
     lit = (tf.reduce_max(square, axis=2) > inspection.SURROUND) & circle
@@ -36,10 +37,23 @@ def _fault(square, size, limits):
     bright = _share(tf.reduce_min(pixels[:, :2], axis=1) >= quality.BRIGHT)
     cut_off = tf.strings.as_string(tf.cast(tf.round(100 * covered), tf.int32))
     start, end = quality.CUT_OFF.split("{}")
+    colours = tf.cast(pixels, tf.float64)
+    brightest = tf.reduce_max(colours, axis=1)
+    spread = tf.reduce_mean(brightest - tf.reduce_min(colours, axis=1))
+    distance = tf.reduce_max(tf.abs(tf.reduce_mean(colours, axis=0) - quality.MIDDLE_GREY))
+    too_small, small = False, quality.TOO_SMALL
+    if diameter is not None:
+        across, least = tf.cast(tf.round(diameter), tf.int32), quality.least_diameter(size, limits)
+        before, between, after = quality.TOO_SMALL.split("{}")
+        small = tf.strings.join([before, tf.strings.as_string(across), between, str(least), after])
+        too_small = across < least
     return _first(
         ((tf.size(pixels) == 0) | (dark > limits.max_dark_share), quality.TOO_DARK),
         (covered < limits.min_coverage, tf.strings.join([start, cut_off, end])),
         (bright > limits.max_bright_share, quality.TOO_BRIGHT),
+        (spread < limits.min_saturation * tf.reduce_mean(brightest), quality.GREY),
+        (distance < limits.min_grey_distance, quality.FILTERED),
+        (too_small, small),
         (~_in_focus(square, inside, limits) if size >= quality.SIDE - 1 else False, quality.OUT_OF_FOCUS),
     )
 

@@ -72,7 +72,7 @@ class Functions:
         prepared = self._prepare(image_bytes)
         readable = prepared["message"] == ""
         results = [step(prepared["pixels"]) for step in self._lesions]
-        scores, maps, marked, added = (list(parts) for parts in zip(*results, strict=True))
+        scores, maps, marked, added, context = (list(parts) for parts in zip(*results, strict=True))
         # Of several networks, a lesion is what most of them mark.
         common = tf.cast(tf.add_n(marked) > len(marked) / 2, tf.float32)
         unknown = tf.where(readable, 0.0, float("nan"))
@@ -86,6 +86,7 @@ class Functions:
             **self._gradable(prepared, _mean(scores)),
             "map": tf.add_n(maps) / len(maps) + unknown[:, None, None],
             "lesion_scores": tf.add_n(added) / len(added) + unknown[:, None],
+            "context_score": tf.add_n(context) / len(context) + unknown,
             "lesion_areas": tf.reduce_mean(common, axis=(1, 2)) + unknown[:, None],
             "overlay_png_bytes": pictures,
         }

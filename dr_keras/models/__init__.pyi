@@ -9,6 +9,7 @@ from .grader_model import load_model as load_model
 from .grader_model import network_of as network_of
 from .grader_model import rules_of as rules_of
 from .grader_model import with_rules as with_rules
+from .lesion_nets import lesion_efficientnet as lesion_efficientnet
 from .lesion_nets import lesion_net as lesion_net
 from .lesion_nets import lesion_segmenter as lesion_segmenter
 from .nets import net4 as net4

@@ -95,6 +95,16 @@ def _efficientnet(name):
     return Architecture(_later("efficientnet", name), sizes, ("gap", "multiscale"), published=weights)
 
 
+def _lesion_net(name):
+    weights = PublishedWeights(
+        _efficientnet_statistics,
+        lambda name: _later("efficientnet_weights", "imagenet_file")("efficientnet_lite0"),
+        _later("lesion_nets", "load_backbones"),
+    )
+    sizes, builder = (128, 256, 512, 768, 1024), _later("lesion_nets", name)
+    return Architecture(builder, sizes, ("lesions",), published=weights, standardizes=False)
+
+
 def _alexnet(name, variant):
     weights = PublishedWeights(
         lambda: _alexnet_statistics(variant),
@@ -112,9 +122,8 @@ ARCHITECTURES = {
     "efficientnet_lite0": _efficientnet("efficientnet_lite0"),
     "efficientnet_lite1": _efficientnet("efficientnet_lite1"),
     "efficientnet_lite2": _efficientnet("efficientnet_lite2"),
-    "lesion_net": Architecture(
-        _later("lesion_nets", "lesion_net"), (128, 256, 512, 768, 1024), ("lesions",), standardizes=False
-    ),
+    "lesion_net": _lesion_net("lesion_net"),
+    "lesion_efficientnet": _lesion_net("lesion_efficientnet"),
     "alexnet": _alexnet("alexnet", "caffe"),
     "caffenet": _alexnet("caffenet", "caffenet"),
     "alexnet_torchvision": _alexnet("alexnet_torchvision", "torchvision"),

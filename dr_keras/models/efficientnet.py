@@ -49,7 +49,8 @@ def efficientnet_lite0(image_size=384, head="gap", seed=0, name="efficientnet_li
     Args:
         image_size: side of the stored image, a multiple of 32, and of the network's input, (batch,
             image_size, image_size, 3), standardised with `MEAN` and `SD`. No margin is cut off: the outer
-            eighth of the radius holds a quarter of the retina that a photograph shows.
+            eighth of the radius holds a quarter of the retina that a photograph shows. None takes images of
+            any height and width that are such multiples.
         head: "gap": global average pooling of the last convolution and one linear unit; "multiscale": the
             same of the last block's projection and, for a finer map, of a layer with stride 16.
         seed: seed of the initial weights.
@@ -78,7 +79,7 @@ def efficientnet_lite2(image_size=384, head="gap", seed=0, name="efficientnet_li
 
 
 def _build(width, depth, image_size, head, seed, name):
-    if image_size < 32 or image_size % 32:
+    if image_size is not None and (image_size < 32 or image_size % 32):
         raise ValueError(f"`image_size` must be a multiple of 32. Received: image_size={image_size}")
     if head not in HEADS:
         raise ValueError(f"`head` must be one of {HEADS}. Received: head={head!r}")

@@ -54,17 +54,19 @@ class GradingRules:
 
     @classmethod
     def from_dict(cls, values):
-        """Makes rules from a dict that `to_dict` returned; unknown keys, from later versions, are ignored.
+        """Makes rules from a dict that `to_dict` returned; unknown keys, from later versions, are ignored, and
+        missing limits of quality, from earlier ones, have their defaults.
 
         Raises:
             InputError: if a value is missing or not allowed.
         """
         try:
             names = [field.name for field in dataclasses.fields(cls) if field.name in values]
-            limits = [field.name for field in dataclasses.fields(QualityLimits)]
+            limits = {field.name for field in dataclasses.fields(QualityLimits)}
             given = {name: values[name] for name in names}
             if "quality" in given:
-                given["quality"] = QualityLimits(**{name: given["quality"][name] for name in limits})
+                known = limits.intersection(given["quality"])
+                given["quality"] = QualityLimits(**{name: given["quality"][name] for name in known})
             return cls(**given)
         except (TypeError, KeyError, ValueError) as error:
             raise InputError(f"the model's grading rules can't be read ({error})") from None

@@ -79,9 +79,11 @@ def _outlined(value):
     """One sentence on a lesion network's overlay; `value` has the outputs of the signature `explain`."""
     added = dict(zip(LESIONS, value["lesion_scores"].tolist(), strict=True))
     parts = [f"{WORDS[kind][1]} in {COLOR_NAMES[kind]}, {added[kind]:+.2f}" for kind in LESIONS]
-    rest = float(value["score"]) - sum(added.values())
+    context = float(value["context_score"])
+    rest = float(value["score"]) - sum(added.values()) - context
+    look = f" The look of the retina besides adds {context:+.2f}." if abs(context) >= 0.005 else ""
     said = "; ".join(parts)
-    return f"Outlined, with what they add to the score: {said}. An eye without lesions has {rest:.2f}."
+    return f"Outlined, with what they add to the score: {said}.{look} An eye without lesions has {rest:.2f}."
 
 
 async def occlude(predictor, data):

@@ -126,3 +126,36 @@ def test_real_photographs_pass(shared_dir):
         assert gradability(prepared.pixels, view) == (True, ""), path.name
         soft = cv2.GaussianBlur(prepared.pixels, (0, 0), 2.0)
         assert gradability(soft, view) == (False, "out of focus: fine detail is missing"), path.name
+
+
+def test_too_few_pixels_for_the_network():
+    """The same retina from a file of fewer and fewer pixels, for a network of 512 px: 180 are needed."""
+    image = draw_fundus(0, 2, 512).image
+    answers = {}
+    for side in (512, 256, 208, 160, 128):
+        small = cv2.resize(image, None, fx=side / 512, fy=side / 512, interpolation=cv2.INTER_AREA)
+        across = 2 * find_field_of_view(small).radius
+        answers[round(across)] = Photograph(small).gradability(512)[1]
+    needed = {
+        across: f"too small: the retina is {across} pixels across, at least 180 are needed"
+        for across in answers
+    }
+    assert any(across < 180 for across in answers) and any(across >= 180 for across in answers)
+    for across, reason in answers.items():
+        assert (reason == needed[across]) == (across < 180), (across, reason)
+
+
+@pytest.mark.parametrize("size", (300, 512, 1000))
+def test_a_colour_photograph_as_a_camera_made_it(size):
+    """Red-free pictures, and those whose local mean was subtracted, aren't, at any size."""
+    image = draw_fundus(3, 2, size).image
+    assert judge(image) == (True, "")
+    assert judge(np.repeat(image[..., 1:2], 3, axis=2))[1].startswith("not a colour photograph")
+    mean = cv2.GaussianBlur(image, (0, 0), size / 30).astype("float32")
+    filtered = np.clip(4.0 * image - 4 * mean + 128, 0, 255).astype(np.uint8)
+    view = find_field_of_view(image)
+    middle = round(view.center_x), round(view.center_y)
+    filtered *= cv2.circle(np.zeros(image.shape[:2], np.uint8), middle, round(0.9 * view.radius), 1, -1)[
+        ..., None
+    ]
+    assert judge(filtered)[1].startswith("not as a camera made it")

