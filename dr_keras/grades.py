@@ -32,3 +32,23 @@ def score_to_grade(scores, thresholds=DEFAULT_THRESHOLDS):
         )
     grades = np.sum(scores[..., None] >= cuts, axis=-1, dtype="float64")
     return np.where(np.isnan(scores) | unknown, np.nan, grades)
+
+
+def grade_probabilities(scores, calibration):
+    """Turns scores into probabilities of the grades, by a proportional-odds model.
+
+    The odds that the grade is k or higher are `exp(slope * score - cut_k)`.
+
+    Args:
+        scores: array of any shape, in grade units.
+        calibration: (slope, cut_1, cut_2, cut_3, cut_4), the cuts increasing.
+
+    Returns:
+        float64, of the shape of `scores` and (5,): probabilities of grades 0 to 4, whose sum is 1. NaN for
+        NaN scores.
+    """
+    slope, *cuts = calibration
+    scores = np.asarray(scores, dtype="float64")[..., None]
+    at_least = 1 / (1 + np.exp(-np.clip(slope * scores - np.asarray(cuts), -500, 500)))
+    ends = np.ones_like(scores), np.zeros_like(scores)
+    return -np.diff(np.concatenate([ends[0], at_least, ends[1]], axis=-1), axis=-1) + 0 * scores

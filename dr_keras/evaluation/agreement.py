@@ -14,7 +14,7 @@ def evaluate_predictions(labels, scores, thresholds=DEFAULT_THRESHOLDS, patients
     Args:
         labels: array (n,) of true grades 0-4.
         scores: array (n,) of scores in grade units. One NaN makes every figure it enters NaN.
-        thresholds: four increasing cuts between the grades.
+        thresholds: four increasing cuts between the grades, or an array (n, 4) of each photograph's own.
         patients: array (n,) of patient identifiers, which the intervals redraw; None redraws photographs.
         seed: seed of the bootstrap.
 
@@ -46,7 +46,7 @@ def evaluate_predictions(labels, scores, thresholds=DEFAULT_THRESHOLDS, patients
         "num_unscored": int(np.isnan(scores).sum()),
         "signed_error": [_mean(scores[labels == grade] - grade) for grade in range(NUM_GRADES)],
         "confusion_matrix": matrix.tolist(),
-        "thresholds": [float(cut) for cut in thresholds],
+        "thresholds": np.asarray(thresholds, dtype="float64").tolist(),
     }
 
 

@@ -1,14 +1,16 @@
-"""The score as a probability of referable disease, and whether that probability can be believed."""
+"""The score as a probability of each grade or of referable disease, and whether that can be believed."""
 
 import warnings
 
 import numpy as np
+from scipy.optimize import minimize
 from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
 
 from dr_keras.evaluation.referral import check_lengths, proportion
-from dr_keras.grades import REFERABLE_GRADE
+from dr_keras.grades import NUM_GRADES, REFERABLE_GRADE, grade_probabilities
 
+_PRIOR = 1.0  # photographs of each grade at its own score; a quarter of it a grade away, and so on
 _INVERSE_PENALTY = 1e3  # weak: only where the score parts the two sides perfectly does it bound the slope
 
 
@@ -35,6 +37,52 @@ def fit_referable_probability(labels, scores):
         return float("nan"), float("nan")
     fitted = LogisticRegression(C=_INVERSE_PENALTY, max_iter=1000).fit(scores[:, None], referable)
     return float(fitted.coef_[0, 0]), float(fitted.intercept_[0])
+
+
+def fit_calibration(labels, scores):
+    """Fits probabilities of the grades to the score: a proportional-odds model, by maximum likelihood.
+
+    Grades that are missing are no fault: a weak prior, worth a few photographs whose scores are near their
+    grades, holds slope and cuts in bounds.
+
+    Args:
+        labels: array (n,) of true grades 0-4.
+        scores: array (n,) of scores, in grade units.
+
+    Returns:
+        (slope, cut_1, cut_2, cut_3, cut_4), as `grades.grade_probabilities` takes it.
+
+    Raises:
+        ValueError: if a score is NaN.
+    """
+    labels, scores = np.asarray(labels, dtype=int), np.asarray(scores, dtype="float64")
+    if np.isnan(scores).any():
+        raise ValueError("`scores` must be numbers. Received: NaN among them")
+    prior, level = np.meshgrid(np.arange(NUM_GRADES), np.arange(NUM_GRADES))
+    weights = np.r_[np.ones(len(labels)), (_PRIOR / 4 ** np.abs(prior - level)).ravel()]
+    labels, scores = np.r_[labels, prior.ravel()], np.r_[scores, level.ravel()]
+
+    def calibration(parameters):
+        first, *gaps = np.exp(parameters[0]) * np.r_[parameters[1], np.exp(parameters[2:])]
+        return float(np.exp(parameters[0])), *map(float, first + np.cumsum(np.r_[0, gaps]))
+
+    def loss(parameters):
+        chosen = grade_probabilities(scores, calibration(parameters))[np.arange(len(labels)), labels]
+        return -np.sum(weights * np.log(np.maximum(chosen, 1e-12))) / weights.sum()
+
+    start = np.r_[np.log(2.0), 0.5, np.zeros(3)]  # slope 2, the grades parted at scores 0.5 to 3.5
+    return calibration(minimize(loss, start, method="BFGS").x)
+
+
+def thresholds_of(calibration):
+    """The four scores at which the expected grade passes 0.5, 1.5, 2.5 and 3.5, by a calibration.
+
+    Grades by these thresholds are the nearest to the expected ones, which is what a quadratic loss asks for,
+    and need far fewer photographs than thresholds of the highest kappa.
+    """
+    grid = np.linspace(-20, 24, 44001)
+    expected = grade_probabilities(grid, calibration) @ np.arange(NUM_GRADES)
+    return tuple(float(np.interp(level, expected, grid)) for level in (0.5, 1.5, 2.5, 3.5))
 
 
 def referable_probability(scores, coefficients):

@@ -23,9 +23,7 @@ from dr_keras.metrics import confusion_matrix, quadratic_weighted_kappa
 TARGETS = {"high_sensitivity": 0.975, "high_specificity": 0.98}
 
 
-def describe(
-    scored, choosing=None, thresholds=DEFAULT_THRESHOLDS, seed=0, num_resamples=2000, targets=None
-):
+def describe(scored, choosing=None, thresholds=DEFAULT_THRESHOLDS, seed=0, num_resamples=2000, targets=None):
     """Describes a model's scores of graded photographs.
 
     `cut`, `cuts`, `slope` and `intercept` in the result are chosen on all of the choosing set: those to use

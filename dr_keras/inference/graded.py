@@ -1,14 +1,19 @@
 """The result of grading one photograph, and the table of many results, one row per photograph."""
 
 import dataclasses
+import itertools
 import math
 
 from dr_keras import files
 from dr_keras.errors import InputError
-from dr_keras.grades import score_to_grade
+from dr_keras.grades import REFERABLE_GRADE, grade_probabilities, score_to_grade
 from dr_keras.models.rules import GradingRules
 
-GRADE_COLUMNS = ("image", "score", "grade", "grade_name", "referable", "error", "gradable", "reason")
+GRADE_COLUMNS = (
+    "image", "score", "grade", "grade_name", "referable", "error", "gradable", "reason",
+    "referable_probability", "lowest_grade", "highest_grade",
+)  # fmt: skip
+RANGE = 0.8  # probability that the grades from the lowest to the highest have together, at least
 NO_NUMBER = "the model's score isn't a number"
 
 
@@ -25,6 +30,7 @@ class Graded:
         gradable: whether the photograph can be read and is good enough to be graded.
         reason: why the photograph isn't gradable, or "".
         readable: whether the photograph can be read at all.
+        probabilities: of grades 0 to 4; None without a grade, or if the model isn't calibrated.
     """
 
     image: str
@@ -35,6 +41,22 @@ class Graded:
     gradable: bool
     reason: str = ""
     readable: bool = True
+    probabilities: tuple | None = None
+
+    @property
+    def referable_probability(self):
+        """Probability that the eye should be seen by an ophthalmologist: of grade 2 and above; or None."""
+        return None if self.probabilities is None else sum(self.probabilities[REFERABLE_GRADE:])
+
+    @property
+    def grade_range(self):
+        """(lowest, highest) grade: each tail beyond has a probability of 0.1 at most; or None."""
+        if self.probabilities is None:
+            return None
+        below = list(itertools.accumulate(self.probabilities))
+        tail = (1 - RANGE) / 2
+        lowest = next(grade for grade, share in enumerate(below) if share > tail)
+        return lowest, next(grade for grade, share in enumerate(below) if share >= 1 - tail - 1e-12)
 
     @classmethod
     def of_score(cls, image, score, fault, rules):
@@ -51,7 +73,11 @@ class Graded:
             return cls.unreadable(image, message or NO_NUMBER)
         if message:
             return cls(image, score, None, "", None, False, message)
-        return cls(image, score, grade, rules.grade_names[grade], grade >= rules.referable_grade, True)
+        probabilities = None
+        if rules.calibration is not None:
+            probabilities = tuple(grade_probabilities(score, rules.calibration).tolist())
+        name, referable = rules.grade_names[grade], grade >= rules.referable_grade
+        return cls(image, score, grade, name, referable, True, probabilities=probabilities)
 
     @classmethod
     def unreadable(cls, image, reason):
@@ -62,11 +88,13 @@ class Graded:
 def grade_row(graded):
     """Returns a `Graded` as a row of the table: dict with the keys `GRADE_COLUMNS`, "" for unknown values."""
     if not graded.readable:
-        values = (graded.image, "", "", "", "", graded.reason, "", "")
+        values = (graded.image, "", "", "", "", graded.reason, "", "", "", "", "")
     else:
         grade, referable = ("", "") if graded.grade is None else (graded.grade, int(graded.referable))
         values = (graded.image, graded.score, grade, graded.grade_name, referable, "")
         values += (int(graded.gradable), graded.reason)
+        known = graded.probabilities is not None
+        values += (round(graded.referable_probability, 4), *graded.grade_range) if known else ("", "", "")
     return dict(zip(GRADE_COLUMNS, values, strict=True))
 
 
@@ -75,6 +103,8 @@ def grade_line(graded):
     if not graded.gradable:
         return f"{graded.image}: {'not gradable' if graded.readable else 'unreadable'}: {graded.reason}"
     referable = "referable" if graded.referable else "not referable"
+    if graded.probabilities is not None:
+        referable += f" with probability {graded.referable_probability:.2f}"
     grade = f"grade {graded.grade}, {graded.grade_name}"
     return f"{graded.image}: {grade}, {referable} (score {graded.score:.2f})"
 

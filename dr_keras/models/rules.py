@@ -20,6 +20,8 @@ class GradingRules:
         grade_names: names of the grades 0-4.
         referable_grade: the lowest grade that is referred to an ophthalmologist.
         quality: `QualityLimits`; a photograph beyond them gets no grade.
+        calibration: what turns a score into probabilities of the grades, as `grades.grade_probabilities`
+            takes it; None if that was never fitted.
 
     Raises:
         InputError: if an attribute has a value that isn't allowed.
@@ -30,11 +32,20 @@ class GradingRules:
     grade_names: tuple = GRADE_NAMES
     referable_grade: int = REFERABLE_GRADE
     quality: QualityLimits = QualityLimits()
+    calibration: tuple | None = None
 
     def __post_init__(self):
         object.__setattr__(self, "normalization", check_steps(self.normalization))
         object.__setattr__(self, "thresholds", _numbers(self.thresholds))
         object.__setattr__(self, "grade_names", tuple(self.grade_names))
+        if self.calibration is not None:
+            slope, *cuts = map(float, self.calibration)
+            if not slope > 0 or len(cuts) != NUM_GRADES - 1 or sorted(cuts) != cuts:
+                raise InputError(
+                    "`calibration` must be a slope above 0 and four increasing cuts. Received: "
+                    f"calibration={self.calibration}"
+                )
+            object.__setattr__(self, "calibration", (slope, *cuts))
         try:
             score_to_grade(0.0, self.thresholds)
         except ValueError as error:

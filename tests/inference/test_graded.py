@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from dr_keras.inference.graded import Counts, Graded, write_grades
+from dr_keras.inference.graded import Counts, Graded, grade_line, grade_row, write_grades
 from dr_keras.models.rules import GradingRules
 
 RULES = GradingRules(thresholds=(0.5, 1.5, 2.0, 3.0))
 NAN = float("nan")
-HEAD = "image,score,grade,grade_name,referable,error,gradable,reason"
+HEAD = "image,score,grade,grade_name,referable,error,gradable,reason,referable_probability,lowest_grade,highest_grade"
 
 
 def test_a_row_for_each_photograph_and_no_grade_where_there_can_be_none(tmp_path):
@@ -26,13 +26,13 @@ def test_a_row_for_each_photograph_and_no_grade_where_there_can_be_none(tmp_path
     assert str(counts) == "2 graded, 2 not gradable, 3 unreadable"
     assert (tmp_path / "out.csv").read_text().splitlines() == [
         HEAD,
-        '"a, b.jpg",2.25,3,severe NPDR,1,,1,',
-        "c.jpg,,,,,the file is empty,,",
-        "d.jpg,,,,,the model's score isn't a number,,",
-        "e.jpg,2.25,,,,,0,too dark: why",
-        "f.jpg,2.25,1,mild NPDR,0,,1,",
-        "g.jpg,0.25,,,,,0,too bright",
-        "h.jpg,,,,,not an image,,",
+        '"a, b.jpg",2.25,3,severe NPDR,1,,1,,,,',
+        "c.jpg,,,,,the file is empty,,,,,",
+        "d.jpg,,,,,the model's score isn't a number,,,,,",
+        "e.jpg,2.25,,,,,0,too dark: why,,,",
+        "f.jpg,2.25,1,mild NPDR,0,,1,,,,",
+        "g.jpg,0.25,,,,,0,too bright,,,",
+        "h.jpg,,,,,not an image,,,,,",
     ]
 
 
@@ -43,7 +43,7 @@ def test_ctrl_c_keeps_the_rows_that_are_done(tmp_path):
 
     with pytest.raises(KeyboardInterrupt, match="out.csv: 1 graded, .* before it was stopped"):
         write_grades(tmp_path / "out.csv", results())
-    assert (tmp_path / "out.csv").read_text().splitlines() == [HEAD, "a.jpg,2.25,3,severe NPDR,1,,1,"]
+    assert (tmp_path / "out.csv").read_text().splitlines() == [HEAD, "a.jpg,2.25,3,severe NPDR,1,,1,,,,"]
 
 
 def test_any_other_end_leaves_what_was_there(tmp_path):
@@ -60,3 +60,18 @@ def test_any_other_end_leaves_what_was_there(tmp_path):
 def test_a_score_on_a_cut_belongs_to_the_grade_above():
     assert Graded.of_score("a", np.float32(1.5), "", RULES).grade == 2
     assert Graded.of_score("a", 1.4999, "", RULES).referable is False
+
+
+def test_probabilities_and_the_range_of_grades():
+    """Score 2.25 by slope 2: the odds of each grade and above are exp(4.5 - cut)."""
+    rules = GradingRules(calibration=(2.0, 1.0, 3.0, 5.0, 7.0))
+    graded = Graded.of_score("a.jpg", 2.25, "", rules)
+    at_least = 1 / (1 + np.exp(-(4.5 - np.array([1.0, 3.0, 5.0, 7.0]))))
+    assert graded.referable_probability == pytest.approx(at_least[1])
+    assert sum(graded.probabilities) == pytest.approx(1)
+    assert graded.grade_range == (1, 3)  # below 1: 0.03; up to 2: 0.62; up to 3: 0.92
+    row = grade_row(graded)
+    assert (row["referable_probability"], row["lowest_grade"], row["highest_grade"]) == (0.8176, 1, 3)
+    assert "referable with probability 0.82 (score 2.25)" in grade_line(graded)
+    bad = Graded.of_score("b.jpg", 2.25, "too dark", rules)
+    assert bad.probabilities is None and bad.grade_range is None and bad.referable_probability is None

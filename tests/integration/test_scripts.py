@@ -18,6 +18,7 @@ from script_runs import check_refused, command, run
 from dr_keras.data.layouts import load_dataset
 from dr_keras.data.preparation import prepare_dataset
 from dr_keras.data.shards import PreparedDataset
+from dr_keras.inference.graded import GRADE_COLUMNS
 
 
 def rows_of(path):
@@ -142,7 +143,7 @@ def test_predict_gives_the_scores_of_the_run_and_every_reason(tmp_path, dataset,
     )
     assert done.returncode == 0, done.stderr
     rows = rows_of(output)
-    columns = ["image", "score", "grade", "grade_name", "referable", "error", "gradable", "reason"]
+    columns = list(GRADE_COLUMNS)
     assert list(rows[0]) == columns
     assert [row["image"] for row in rows[:-1]] == sorted(row["image"] for row in rows[:-1])
     by_name = {Path(row["image"]).name: row for row in rows}

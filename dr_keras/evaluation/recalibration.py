@@ -1,0 +1,55 @@
+"""Fitting a model's thresholds and probabilities to another clinic, from some of its photographs with grades.
+
+Cameras and patients move the level of scores far more than their order, so 50 to 200 graded photographs
+of a clinic regain a good part of what a model loses there.
+"""
+
+import dataclasses
+
+from dr_keras.errors import InputError
+from dr_keras.evaluation.agreement import evaluate_predictions
+from dr_keras.evaluation.calibration import fit_calibration, thresholds_of
+from dr_keras.evaluation.crossfit import EvaluationSet, cross_fit
+
+FEWEST = 20  # photographs; with fewer, the fit is mostly its prior
+
+
+def recalibrated_rules(rules, labels, scores):
+    """Returns `GradingRules` with the thresholds and the calibration that suit these photographs.
+
+    Args:
+        rules: `GradingRules`.
+        labels: array (n,) of true grades.
+        scores: array (n,), the model's scores of photographs that it wasn't trained on.
+
+    Raises:
+        InputError: if there are fewer than `FEWEST` photographs, or scores that aren't numbers.
+    """
+    _check(labels, scores)
+    calibration = fit_calibration(labels, scores)
+    return dataclasses.replace(rules, thresholds=thresholds_of(calibration), calibration=calibration)
+
+
+def gain(rules, labels, scores, seed=0):
+    """What the recalibration brings, on photographs that it wasn't fitted to.
+
+    Returns:
+        (before, after): as from `agreement.evaluate_predictions`, by the thresholds of `rules`, and by those
+        fitted to the other four fifths of the photographs.
+
+    Raises:
+        InputError: as `recalibrated_rules`.
+    """
+    _check(labels, scores)
+    names = [str(number) for number in range(len(labels))]
+    known = EvaluationSet(names, names, labels, scores)
+    cuts = cross_fit(lambda labels, scores: thresholds_of(fit_calibration(labels, scores)), known, known)
+    before = evaluate_predictions(known.labels, known.scores, rules.thresholds, seed=seed)
+    return before, evaluate_predictions(known.labels, known.scores, cuts, seed=seed)
+
+
+def _check(labels, scores):
+    if len(labels) < FEWEST:
+        raise InputError(f"{len(labels)} graded photographs: expected at least {FEWEST} to recalibrate with")
+    if any(score != score for score in scores):
+        raise InputError("a score isn't a number; expected photographs that the model could score")

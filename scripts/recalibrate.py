@@ -1,0 +1,50 @@
+"""Fits a model's thresholds and probabilities to a clinic, from its photographs with grades (50 to 200 do).
+
+  python scripts/evaluate.py --model=MODEL --data_dir=CLINIC --output_dir=report
+  python scripts/recalibrate.py --model=MODEL --predictions=report/predictions.csv --output=clinic.keras
+
+The network stays as it is; clinic.keras is used like any model. Prints agreement before and after, the latter
+by thresholds that were fitted to other photographs than those judged. The photographs must not be among
+those that the model was trained on. Research use only: no output may guide the care of a patient.
+"""
+
+import _installed  # noqa: F401  isort: skip
+from absl import flags
+
+from dr_keras import cli_flags
+
+cli_flags.define_model_flag()
+flags.DEFINE_string("predictions", None, "predictions.csv of scripts/evaluate.py.", required=True)
+cli_flags.define_output("the model with the new thresholds", ".keras")
+cli_flags.define_seed()
+
+FLAGS = flags.FLAGS
+
+
+def main(argv):
+    cli_flags.refuse_arguments(argv)
+    from dr_keras.evaluation.predictions import read_predictions
+
+    model, table = cli_flags.find_model(), read_predictions(FLAGS.predictions)
+    cli_flags.require_tensorflow()
+    from dr_keras import files
+    from dr_keras.evaluation import agreement, recalibration
+    from dr_keras.inference.grader import load_grader
+    from dr_keras.models.grader_model import with_rules
+
+    networks = load_grader(model).networks
+    if len(networks) != 1:
+        raise cli_flags.InputError(f"--model={model}: expected a .keras file, or a run without folds")
+    labels, scores = table["label"], table["score"]
+    rules = load_grader(model).rules
+    fitted = recalibration.recalibrated_rules(rules, labels, scores)
+    for name, metrics in zip(("before", "after"), recalibration.gain(rules, labels, scores, FLAGS.seed)):
+        print(f"{name}: {agreement.summary(metrics)}")
+    with files.atomic_path(FLAGS.output) as temporary:
+        with_rules(networks[0], fitted).save(temporary)
+    cuts = ", ".join(f"{cut:.2f}" for cut in fitted.thresholds)
+    print(f"{FLAGS.output}: thresholds {cuts}, fitted to {len(labels)} photographs")
+
+
+if __name__ == "__main__":
+    cli_flags.run(main)

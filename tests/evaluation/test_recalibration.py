@@ -1,0 +1,76 @@
+"""Probabilities of the grades, and thresholds fitted to another clinic."""
+
+import numpy as np
+import pytest
+
+from dr_keras.errors import InputError
+from dr_keras.evaluation.calibration import expected_calibration_error, fit_calibration, thresholds_of
+from dr_keras.evaluation.recalibration import gain, recalibrated_rules
+from dr_keras.grades import grade_probabilities, score_to_grade
+from dr_keras.models.rules import GradingRules
+
+TRUE = (3.0, 1.2, 3.6, 8.1, 10.5)
+
+
+def drawn(count, seed=0, calibration=TRUE):
+    """Scores, and grades drawn from the model's own probabilities."""
+    rng = np.random.default_rng(seed)
+    scores = rng.uniform(-0.5, 4.5, count)
+    below = np.cumsum(grade_probabilities(scores, calibration), axis=1)
+    return (rng.random(count)[:, None] > below).sum(axis=1), scores
+
+
+def test_probabilities_by_hand():
+    probabilities = grade_probabilities([1.0, np.nan], (2.0, 2.0, 3.0, 4.0, 5.0))
+    at_least = 1 / (1 + np.exp(-(2.0 - np.array([2.0, 3.0, 4.0, 5.0]))))
+    np.testing.assert_allclose(probabilities[0], [0.5, *(at_least[:-1] - at_least[1:]), at_least[-1]])
+    assert probabilities[0].sum() == pytest.approx(1) and np.isnan(probabilities[1]).all()
+    assert grade_probabilities(1000.0, TRUE).tolist() == [0, 0, 0, 0, 1]
+
+
+def test_the_fit_finds_what_grades_were_drawn_from():
+    labels, scores = drawn(20000)
+    np.testing.assert_allclose(fit_calibration(labels, scores), TRUE, rtol=0.08)
+    probabilities = grade_probabilities(scores, fit_calibration(labels, scores))
+    assert expected_calibration_error(labels >= 2, probabilities[:, 2:].sum(axis=1)) < 0.02
+
+
+@pytest.mark.parametrize("labels", ([], [0], [0, 0, 0, 0], [4, 4], [0, 4]))
+def test_few_photographs_and_missing_grades_have_a_sane_fit(labels):
+    scores = np.array(labels, float)
+    slope, *cuts = fit_calibration(labels, scores)
+    assert 0.5 < slope < 10 and np.all(np.diff(cuts) > 0)
+    assert np.all(np.abs(np.array(thresholds_of((slope, *cuts))) - [0.5, 1.5, 2.5, 3.5]) < 1.2)
+
+
+def test_a_clinic_with_lower_scores_gets_lower_thresholds():
+    """100 photographs whose scores are 0.6 of what they were: agreement comes back, on photographs left out."""
+    labels, scores = drawn(100, seed=1)
+    rules = GradingRules()
+    moved = recalibrated_rules(rules, labels, 0.6 * scores)
+    assert moved.thresholds[2] < 2 and moved.calibration is not None and moved.quality == rules.quality
+    before, after = gain(rules, labels, 0.6 * scores)
+    name = "quadratic_weighted_kappa"
+    assert after[name]["value"] > before[name]["value"] + 0.1
+    assert np.mean(score_to_grade(0.6 * scores, moved.thresholds) == labels) > 0.5
+
+
+def test_too_few_photographs_or_scores_that_are_no_numbers():
+    labels, scores = drawn(19)
+    with pytest.raises(InputError, match="19 graded photographs: expected at least 20"):
+        recalibrated_rules(GradingRules(), labels, scores)
+    labels, scores = drawn(30)
+    with pytest.raises(InputError, match="a score isn't a number"):
+        recalibrated_rules(GradingRules(), labels, np.r_[np.nan, scores[1:]])
+
+
+@pytest.mark.parametrize("calibration", ((0, 1, 2, 3, 4), (1, 2, 1, 3, 4), (1, 2, 3)))
+def test_rules_refuse_a_calibration_that_is_none(calibration):
+    with pytest.raises(InputError, match="`calibration` must be a slope above 0 and four increasing cuts"):
+        GradingRules(calibration=calibration)
+
+
+def test_rules_with_a_calibration_survive_json():
+    rules = GradingRules(calibration=TRUE)
+    assert GradingRules.from_dict(rules.to_dict()) == rules
+    assert GradingRules.from_dict({"thresholds": [1, 2, 3, 4]}).calibration is None
