@@ -10,7 +10,7 @@ from dr_keras.data.preparation import FORMAT, MANIFEST, shard_paths
 from dr_keras.data.shards import PreparedDataset
 
 
-def write_prepared(folder, images, grades, patients=None, splits=None, shard_rows=4):
+def write_prepared(folder, images, grades, patients=None, splits=None, shard_rows=4, names="{:03d}.png"):
     """Writes uint8 images (n, size, size, 3) in the format of `data.preparation` and opens them."""
     folder.mkdir(parents=True, exist_ok=True)
     size = images.shape[1]
@@ -22,7 +22,7 @@ def write_prepared(folder, images, grades, patients=None, splits=None, shard_row
         np.save(array_path, images[start : start + shard_rows])
         rows = []
         for index in range(start, min(start + shard_rows, len(images))):
-            name = f"{index:03d}.png"
+            name = names.format(index)
             record = {"image": name, "path": f"/nowhere/{name}", "grade": grades[index], "eye": ""}
             record["patient"] = str(patients[index]) if patients is not None else name
             record["split"] = splits[index] if splits is not None else ""

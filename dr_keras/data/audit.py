@@ -41,11 +41,14 @@ def audit_dataset(dataset, workers=None, progress=None):
     return _report(dataset, dataset.records, inspections)
 
 
-def audit_prepared(prepared):
-    """Reports, as `audit_dataset` does, on the images of a `PreparedDataset`: opens no photograph."""
+def audit_prepared(prepared, inspections=None):
+    """Reports, as `audit_dataset` does, on the images of a `PreparedDataset`: opens no photograph.
+
+    `inspections` are those of `inspection.inspect_prepared`, if they are known.
+    """
     if prepared.name == "synthetic":
         return _report(prepared, prepared.records, [])
-    report = _report(prepared, prepared.records, inspect_prepared(prepared))
+    report = _report(prepared, prepared.records, inspections or inspect_prepared(prepared))
     report["unreadable"] = [{"image": image, "reason": reason} for image, reason in prepared.unreadable]
     return report
 

@@ -34,6 +34,8 @@ class ModelEvaluation:
             words += f" ({scores.ungraded} without a grade left out)"
         if not scores.is_run_data:
             words += "; none is in the model's split.csv, so all count as new to it"
+        if scores.copies:
+            words += f"; {scores.copies} left out as copies of photographs that the model learnt from"
         if number == 1:
             return words
         how = "those that weren't trained on it" if scores.is_run_data else "all, averaged"

@@ -5,6 +5,8 @@ import dataclasses
 
 import numpy as np
 
+from dr_keras.data.duplicates import match_duplicates
+from dr_keras.data.inspection import inspect_prepared
 from dr_keras.errors import InputError
 from dr_keras.training import run_folder
 
@@ -21,6 +23,7 @@ class SplitScores:
         split: name of the photographs' split; for "auto", the name of the split that was taken.
         is_run_data: whether the model was trained on this dataset.
         ungraded: number of photographs of the split that have no true grade and were left out.
+        copies: number of photographs left out since, under other names, every network learnt from them.
         scored_by: bool (networks, n): the networks whose mean each score is.
     """
 
@@ -29,6 +32,7 @@ class SplitScores:
     split: str
     is_run_data: bool
     ungraded: int
+    copies: int
     scored_by: np.ndarray
 
 
@@ -38,6 +42,10 @@ def score_split(grader, prepared, split="auto", batch_size=32, progress=None):
     The splits are those of the run's `split.csv` or, for a dataset that the model wasn't trained on, the
     dataset's own. For a run with folds, a photograph's score is the mean over the networks that were neither
     trained nor selected on it: one network for photographs of the run's dataset, all for others.
+
+    Of another dataset, photographs that show the same picture or eye as one that a network learnt from, found
+    by their pixels (`run_folder.read_seen`), count as seen by that network; those that all networks saw are
+    left out.
 
     Args:
         grader: `Grader`.
@@ -60,19 +68,28 @@ def score_split(grader, prepared, split="auto", batch_size=32, progress=None):
         _merge(known, prepared) if is_run_data else np.array([record.split for record in prepared.records])
     )
     name, chosen = _choose(splits, split, is_run_data)
+    copied = _copies(grader, prepared, known)
+    copies = chosen & copied.all(axis=0)
+    if copies.any() and (copies == chosen).all():
+        raise InputError(
+            f"--split={split}: all {copies.sum()} photographs are copies of those that the model learnt from"
+        )
+    chosen &= ~copies
     indices = np.flatnonzero(chosen & (prepared.grades >= 0))
     if not len(indices):
         raise InputError(
             f"--split={split}: none of the {np.sum(chosen)} photographs of the split has a grade"
         )
-    scored_by = ~np.isin(known, run_folder.SEEN) if len(known) > 1 else np.ones_like(known, bool)
+    seen = np.isin(known, run_folder.SEEN) | copied
+    scored_by = ~seen if len(known) > 1 else np.ones_like(known, bool)
     indices = indices[np.argsort(scored_by[:, indices].argmax(axis=0), kind="stable")]
     scored_by = scored_by[:, indices]
     total = np.zeros(len(indices))
     for network, theirs in enumerate(scored_by):
         total[theirs] += _score(grader, network, prepared, indices[theirs], batch_size, progress)
     scores = total / scored_by.sum(axis=0)
-    return SplitScores(indices, scores, name, is_run_data, int(chosen.sum() - len(indices)), scored_by)
+    ungraded = int(chosen.sum() - len(indices))
+    return SplitScores(indices, scores, name, is_run_data, ungraded, int(copies.sum()), scored_by)
 
 
 def _known_splits(grader, prepared):
@@ -81,6 +98,19 @@ def _known_splits(grader, prepared):
         return np.full((grader.num_networks, len(prepared)), run_folder.UNKNOWN)
     tables = [path.parent / run_folder.SPLIT for path in grader.model_files]
     return np.stack([run_folder.splits_of(table, prepared.records) for table in tables])
+
+
+def _copies(grader, prepared, known):
+    """Which photographs, unknown by name, a network learnt from under other ones: bool (networks, n)."""
+    copied = np.zeros(known.shape, bool)
+    unknown = np.flatnonzero((known == run_folder.UNKNOWN).all(axis=0))
+    seen = [run_folder.read_seen(path.parent) for path in grader.model_files]
+    if not len(unknown) or not any(map(len, seen)):
+        return copied
+    prints = np.stack([one.fingerprint for one in inspect_prepared(prepared)])[unknown]
+    for row, learnt in zip(copied, seen, strict=True):
+        row[unknown[[pair.first for pair in match_duplicates(prints, learnt)]]] = True
+    return copied
 
 
 def _score(grader, network, prepared, indices, batch_size, progress):

@@ -1,7 +1,7 @@
 """The files of a run folder: where they are, how they are read and written.
 
 A *leaf* holds the files of one training: `model.keras` (best validation kappa), `best_loss.keras`,
-`last.keras`, `split.csv`, `history.csv`, `metrics.json`, `tensorboard/`. A run of several sizes has a
+`last.keras`, `split.csv`, `seen.npz`, `history.csv`, `metrics.json`, `tensorboard/`. A run of several sizes has a
 folder per size (`128/`, `256/`), a run of folds a folder per fold (`fold_0/`), one inside the other.
 At the top lie `run.cfg`, which reruns it, and `audit.json`.
 """
@@ -15,9 +15,11 @@ from pathlib import Path
 import numpy as np
 
 from dr_keras import files
+from dr_keras.data.duplicates import FINGERPRINT_SIDE
 from dr_keras.errors import InputError
 
 MODEL, SPLIT, FLAGS, METRICS, AUDIT = "model.keras", "split.csv", "run.cfg", "metrics.json", "audit.json"
+PRINTS = "seen.npz"  # in a leaf: fingerprints of the photographs that its network was trained or chosen on
 SEEN = ("train", "validation")  # the splits that a network was trained or chosen on
 UNKNOWN = "unknown"  # the split of a photograph that wasn't among the run's data
 _COLUMNS = ("image", "patient", "level", "split")
@@ -107,6 +109,27 @@ def splits_of(path, records):
     listed = {(row["image"], row["level"]): row["split"] for row in _split_rows(path)}
     names = [(record.image, "" if record.grade is None else str(record.grade)) for record in records]
     return np.array([listed.get(name, UNKNOWN) for name in names])
+
+
+def write_seen(leaf, fingerprints):
+    """Writes the fingerprints (`data.duplicates`) of the photographs that a leaf's network learns from.
+
+    They make copies known under any name, in any size. Each value is kept as a whole number from -127 to 127.
+    """
+    prints = np.array(fingerprints, np.float32)
+    scale = 127 / np.maximum(np.abs(prints).max(axis=1, keepdims=True), 1e-6)
+    with files.atomic_path(Path(leaf) / PRINTS) as temporary, open(temporary, "wb") as file:
+        np.savez_compressed(file, fingerprints=np.rint(prints * scale).astype(np.int8))
+
+
+def read_seen(leaf):
+    """Reads what `write_seen` wrote: float32 (photographs, values), each of norm 1. No file: no rows."""
+    path = Path(leaf) / PRINTS
+    if not path.exists():
+        return np.zeros((0, FINGERPRINT_SIDE**2), np.float32)
+    with np.load(path) as arrays:
+        prints = arrays["fingerprints"].astype(np.float32)
+    return prints / np.maximum(np.linalg.norm(prints, axis=1, keepdims=True), 1e-6)
 
 
 def claim_run_dir(run_dir, flagfile):

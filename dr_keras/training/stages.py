@@ -10,6 +10,7 @@ import numpy as np
 
 from dr_keras import files
 from dr_keras.data import audit, splits
+from dr_keras.data.inspection import inspect_prepared
 from dr_keras.errors import InputError
 from dr_keras.models.grader_model import load_model
 from dr_keras.training import run_folder
@@ -138,7 +139,8 @@ def train_stages(configs, open_prepared, run_dir, plan, strategy, hooks, init_fr
         prepared = workers.chief_first(strategy, functools.partial(open_prepared, config.image_size))
         workers.check_alike(strategy, "photographs or labels", _contents(prepared))
         if trainings is None:
-            report = audit.audit_prepared(prepared)
+            inspections = [] if prepared.name == "synthetic" else inspect_prepared(prepared)
+            report = audit.audit_prepared(prepared, inspections)
             if chief:
                 files.write_json(Path(run_dir) / run_folder.AUDIT, report)
             hooks.say(audit.format_audit(report))
@@ -159,7 +161,7 @@ def train_stages(configs, open_prepared, run_dir, plan, strategy, hooks, init_fr
             task = FitTask(config, prepared, *own, leaf, strategy, start, hooks, cache, learnt, groups)
             if chief and masked:
                 write_masked_splits(leaf, masked, of_masked)
-            pooled.append(_train_leaf(task, assigned))
+            pooled.append(_train_leaf(task, assigned, inspections))
         if chief and plan.folds and not (folder / run_folder.METRICS).exists():
             _report(hooks, folder, prepared, *(np.concatenate(parts) for parts in zip(*pooled, strict=True)))
         init_from = folder
@@ -193,7 +195,7 @@ def _checked_start(init_from, fold, prepared, assigned):
     return path
 
 
-def _train_leaf(task, assigned):
+def _train_leaf(task, assigned, inspections):
     """Trains one leaf of the run folder unless it is finished.
 
     Returns the positions of the photographs it is judged on, and their scores. Only the chief reads and
@@ -207,6 +209,10 @@ def _train_leaf(task, assigned):
         if not workers.from_chief(task.strategy, finished):
             if chief:
                 run_folder.write_splits(leaf / run_folder.SPLIT, prepared.records, assigned)
+                seen = np.isin(assigned, run_folder.SEEN)
+                prints = [one.fingerprint for one, learnt in zip(inspections, seen) if learnt]
+                if prints:  # of synthetic photographs there are none
+                    run_folder.write_seen(leaf, prints)
             result = _fit_of(task.config)(task).run()
             keras.utils.clear_session()
         if chief:

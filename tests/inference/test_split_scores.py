@@ -1,14 +1,18 @@
 """Scores of a dataset, each photograph by the networks that never saw it."""
 
+import cv2
 import numpy as np
 import pytest
 from mean_graders import SIZE, save_mean_grader
 from prepared_folders import noise_images, write_prepared
 
+from dr_keras.data.inspection import inspect_prepared
+from dr_keras.data.photograph import Photograph
+from dr_keras.data.synthetic import draw_fundus
 from dr_keras.errors import InputError
 from dr_keras.inference.grader import load_grader
 from dr_keras.inference.split_scores import score_split
-from dr_keras.training.run_folder import write_splits
+from dr_keras.training.run_folder import write_seen, write_splits
 
 
 @pytest.fixture(scope="module")
@@ -126,3 +130,58 @@ def test_no_grades(tmp_path, single):
     other = write_prepared(tmp_path, noise_images(3, SIZE), [None, None, None])
     with pytest.raises(InputError, match="none of the 3 photographs of the split has a grade"):
         score_split(load_grader(single), other)
+
+
+# Copies under other names
+
+SIDE = 128
+
+
+def drawn(seeds):
+    """Synthetic photographs as prepared squares: uint8 (n, SIDE, SIDE, 3)."""
+    return np.stack([Photograph(draw_fundus(seed, 2, 300).image).prepare(SIDE).pixels for seed in seeds])
+
+
+@pytest.fixture(scope="module")
+def learnt(tmp_path_factory):
+    """Runs that learnt from eyes 0 to 3: of one network, and of two folds that hold out 0, 1 and 2, 3."""
+    run = tmp_path_factory.mktemp("learnt")
+    own = write_prepared(run / "data", drawn(range(4)), [0, 1, 2, 3])
+    prints = [one.fingerprint for one in inspect_prepared(own)]
+    for leaf, kept in (("single", range(4)), ("folds/fold_0", (2, 3)), ("folds/fold_1", (0, 1))):
+        save_mean_grader(run / leaf / "model.keras", 0.01, size=SIDE)
+        write_splits(
+            run / leaf / "split.csv", own.records, ["train" if i in kept else "held_out" for i in range(4)]
+        )
+        write_seen(run / leaf, [prints[i] for i in kept])
+    return run
+
+
+@pytest.fixture(scope="module")
+def elsewhere(tmp_path_factory):
+    """Another dataset: eyes 1 and 3, compressed and a little brighter, among four that nobody learnt from."""
+    images = drawn([9, 1, 8, 3, 7, 6])
+    for number in (1, 3):
+        data = cv2.imencode(".jpg", cv2.convertScaleAbs(images[number], alpha=1.1))[1]
+        images[number] = cv2.imdecode(data, cv2.IMREAD_COLOR)
+    return write_prepared(
+        tmp_path_factory.mktemp("elsewhere"), images, [0, 1, 2, 3, 4, 0], names="other{}.jpg"
+    )
+
+
+def test_copies_of_what_it_learnt_from_are_left_out(learnt, elsewhere):
+    scored = score_split(load_grader(learnt / "single"), elsewhere)
+    assert scored.indices.tolist() == [0, 2, 4, 5] and scored.copies == 2 and not scored.is_run_data
+
+
+def test_copies_are_graded_by_the_networks_that_held_them_out(learnt, elsewhere):
+    scored = score_split(load_grader(learnt / "folds"), elsewhere)
+    assert sorted(scored.indices) == list(range(6)) and scored.copies == 0
+    by = dict(zip(scored.indices.tolist(), scored.scored_by.T.tolist(), strict=True))
+    assert by[1] == [True, False] and by[3] == [False, True] and by[0] == by[5] == [True, True]
+
+
+def test_nothing_but_copies_is_refused(learnt, tmp_path):
+    copies = write_prepared(tmp_path, drawn([1, 2]), [1, 2], names="other{}.jpg")
+    with pytest.raises(InputError, match="all 2 photographs are copies of those that the model learnt from"):
+        score_split(load_grader(learnt / "single"), copies)

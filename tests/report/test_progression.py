@@ -53,7 +53,7 @@ def test_refuses():
 def test_names_grades_and_pictures_belong_together(tmp_path):
     prepared = write_prepared(tmp_path / "prepared", noise_images(6, 16), [0, 1, 2, 3, 4, 0])
     scores = SplitScores(
-        np.array([5, 3, 1]), np.array([0.2, 3.3, 1.4]), "test", True, 0, scored_by=np.ones((1, 3), bool)
+        np.array([5, 3, 1]), np.array([0.2, 3.3, 1.4]), "test", True, 0, 0, scored_by=np.ones((1, 3), bool)
     )
     shown = progression(prepared, scores, 2)
     assert shown.images == ["005.png", "003.png"]

@@ -171,6 +171,7 @@ def test_each_leaf_has_its_files(chain):
             "model.keras",
             "best_loss.keras",
             "last.keras",
+            "seen.npz",
             "split.csv",
             "history.csv",
             "metrics.json",
