@@ -10,7 +10,7 @@ from dr_keras.explain.compiled import kept
 from dr_keras.lesion_kinds import LESIONS
 from dr_keras.models.grader_model import network_and_front
 from dr_keras.models.lesion_layers import LesionShares
-from dr_keras.training.scoring import split_head
+from dr_keras.training.scoring import in_pieces, split_head
 
 
 def has_lesions(model):
@@ -39,7 +39,7 @@ def lesion_shares(model, images):
         InputError: if the model is another one.
     """
     network = _network(model)
-    probabilities, scores = _compiled(model)(tf.cast(images, tf.float32))
+    probabilities, scores = in_pieces(_compiled(model), tf.cast(images, tf.float32))
     probabilities, shares = probabilities.numpy(), network.get_layer("shares")
     kernel = network.get_layer("score").kernel.numpy()[: 2 * len(LESIONS), 0].reshape(2, len(LESIONS))
     parts = np.stack([_parts(one, shares, kernel) for one in probabilities])

@@ -7,7 +7,7 @@ from dr_keras.errors import InputError
 from dr_keras.explain.activations import cell_grid
 from dr_keras.explain.compiled import kept
 from dr_keras.models.grader_model import is_linear_unit, network_and_front
-from dr_keras.training.scoring import split_head
+from dr_keras.training.scoring import in_pieces, split_head
 
 
 def regression_activation_map(model, images):
@@ -32,7 +32,7 @@ def regression_activation_map(model, images):
     images = tf.convert_to_tensor(images)
     if images.dtype != tf.uint8:  # uint8 images are cast inside the graph, to transfer a quarter of the bytes
         images = tf.cast(images, tf.float32)
-    scores, maps = _compiled(model, images.dtype)(images)
+    scores, maps = in_pieces(_compiled(model, images.dtype), images)
     return scores.numpy(), maps.numpy()
 
 

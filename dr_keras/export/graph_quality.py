@@ -55,6 +55,7 @@ def _fault(square, size, limits, diameter):
         (distance < limits.min_grey_distance, quality.FILTERED),
         (too_small, small),
         (~_in_focus(square, inside, limits) if size >= quality.SIDE - 1 else False, quality.OUT_OF_FOCUS),
+        (~_has_a_retinas_structure(square, inside) if size >= quality.SIDE - 1 else False, quality.NO_RETINA),
     )
 
 
@@ -65,6 +66,32 @@ def _in_focus(square, inside, limits):
         tf.math.reduce_std(tf.boolean_mask(a - b, inside)) for a, b in zip(levels, levels[1:], strict=False)
     )
     return (fine >= limits.min_fine_detail * middle) & (middle >= limits.min_middle_detail * coarse)
+
+
+def _has_a_retinas_structure(square, inside):
+    """See `quality._has_a_retinas_structure`."""
+    grey = tf.reduce_mean(square, axis=2)
+    levels = [graph_fundus.blur(grey, sigma) for sigma in quality.STRUCTURE_SIGMAS]
+    octaves = [
+        tf.math.reduce_std(tf.boolean_mask(a - b, inside)) for a, b in zip(levels, levels[1:], strict=False)
+    ]
+    ratios = quality.MAX_OCTAVE_RATIOS
+    smooth = tf.reduce_all([a <= ratio * b for a, b, ratio in zip(octaves, octaves[1:], ratios, strict=False)])
+    details = []
+    for channel in (0, 1):
+        plane = square[..., channel]
+        detail = plane - graph_fundus.blur(plane, quality.STRUCTURE_SIGMAS[2])
+        detail = tf.cast(tf.boolean_mask(detail, inside), tf.float64)
+        details.append(detail - tf.reduce_mean(detail))
+    red, green = details
+    variance = tf.reduce_mean(green**2)
+    correlation = tf.reduce_mean(red * green) / tf.sqrt(tf.reduce_mean(red**2) * variance + 1e-9)
+    pixels = tf.boolean_mask(square, inside)
+    shares = pixels[:, 0] / (tf.reduce_sum(pixels, axis=1) + 1)
+    heavy_tailed = tf.reduce_mean(green**4) >= quality.MIN_KURTOSIS * variance**2
+    judged = (correlation, quality.CORRELATIONS), (tf.math.reduce_std(shares), quality.HUE_SPREADS)
+    within = [(value >= low) & (value <= high) for value, (low, high) in judged]
+    return smooth & heavy_tailed & tf.reduce_all(within)
 
 
 def _reason_without_retina(small, found):

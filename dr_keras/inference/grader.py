@@ -20,7 +20,7 @@ def load_grader(model=None, thresholds=None):
     Args:
         model: a run folder of `scripts/train.py`, a `.keras`, `.tflite` or `.onnx` file, the folder of a
             SavedModel, or the name of a model that comes with the project: "dr_grader", which None takes, or
-            "dr_lesions". The score of a run with folds is the mean over its networks.
+            "dr_grader_fast". The score of a run with folds is the mean over its networks.
         thresholds: four increasing scores that separate the grades; None takes the model's own.
 
     Returns:

@@ -8,13 +8,34 @@ from dr_keras.data.pipeline import evaluation_batches
 from dr_keras.models.grader_model import network_and_front
 
 
+PIXELS_AT_ONCE = 2**22  # a network's largest layers take some 100 bytes a pixel each: 4 images of 1024 px
+
+
 def scoring_step(grader):
     """Compiles a grader for inference: uint8 (batch, size, size, 3), RGB -> float32 tensor (batch,).
 
     A photograph's score doesn't depend on the others in its batch.
     """
     signature = [tf.TensorSpec((None, *grader.input_shape[1:]), tf.uint8)]
-    return tf.function(scores_of(grader), input_signature=signature).get_concrete_function()
+    step = tf.function(scores_of(grader), input_signature=signature).get_concrete_function()
+    return lambda images: in_pieces(step, images)
+
+
+def in_pieces(step, images):
+    """Runs a compiled step on as many images at once as are `PIXELS_AT_ONCE`, and joins the results.
+
+    Args:
+        step: function of images to a tensor, or a tuple of them, with a row for each image.
+        images: (batch, height, width, 3).
+
+    Returns:
+        What `step` returns, for all images.
+    """
+    count = max(1, PIXELS_AT_ONCE // (images.shape[1] * images.shape[2]))
+    if len(images) <= count:
+        return step(images)
+    parts = [step(images[start : start + count]) for start in range(0, len(images), count)]
+    return tf.nest.map_structure(lambda *tensors: tf.concat(tensors, axis=0), *parts)
 
 
 def scores_of(grader):

@@ -3,6 +3,8 @@
 import cv2
 import numpy as np
 import pytest
+from non_eyes import non_eyes
+from sklearn.datasets import load_sample_images
 
 from dr_keras.data.fundus import FieldOfView, crop_square, find_field_of_view
 from dr_keras.data.photograph import Photograph
@@ -159,3 +161,18 @@ def test_a_colour_photograph_as_a_camera_made_it(size):
         ..., None
     ]
     assert judge(filtered)[1].startswith("not as a camera made it")
+
+
+PICTURES = non_eyes()
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_what_is_no_eye_is_never_graded(name):
+    """Textures, drawings, other organs' colours, whole or cut to a disc as fundus cameras do."""
+    assert Photograph(PICTURES[name]).gradability(512)[0] is False
+
+
+def test_photographs_of_other_things_are_never_graded():
+    """The two photographs that scikit-learn brings: a temple and a flower."""
+    for image in load_sample_images().images:
+        assert Photograph(image).gradability(1024)[0] is False

@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import pytest
 import tensorflow as tf
+from non_eyes import non_eyes
 
 from dr_keras.data.fundus import FieldOfView, crop_square, find_field_of_view
 from dr_keras.data.photograph import Photograph
@@ -106,3 +107,10 @@ def test_real_photographs_and_what_blurs_and_light_make_of_them(shared_dir):
             assert told == expected, path.name
             seen.add(expected.partition(":")[0])
     assert len(seen) >= 4
+
+
+def test_the_same_answer_for_what_is_no_eye():
+    for name, picture in non_eyes().items():
+        prepared = Photograph(picture).prepare(256)
+        got, expected = judge_both(prepared.pixels, prepared.field_of_view.found)
+        assert got == expected != "", name

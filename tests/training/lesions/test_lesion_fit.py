@@ -155,7 +155,7 @@ def test_from_the_shell_to_outlined_lesions(tmp_path):
     """Folds, out-of-fold maps, a picture and a table, as a user makes them."""
     run_dir, maps, pictures = tmp_path / "run", tmp_path / "maps", tmp_path / "pictures"
     flags = ("--image_size=128", "--epochs=1", "--synthetic_images=24", f"--cache_dir={tmp_path / 'cache'}")
-    run("train", "--flagfile=flags/lesions.cfg", "--folds=2", f"--run_dir={run_dir}", *flags)
+    run("train", "--flagfile=flags/dr_grader.cfg", "--folds=2", f"--run_dir={run_dir}", *flags)
     metrics = json.loads((run_dir / "metrics.json").read_text())
     assert metrics["n"] == 24
     output = run(
@@ -165,7 +165,7 @@ def test_from_the_shell_to_outlined_lesions(tmp_path):
         "--faithfulness=0",
         f"--output_dir={maps}",
     )
-    assert "found at 1" in output and "lesions/lesion_net_128" in output
+    assert "found at 1" in output and "lesions/lesion_efficientnet_128" in output
     found = json.loads((maps / "lesions.json").read_text())
     assert set(found) == {"pooled_auprc", "froc", "swap"}  # synthetic eyes of other seeds: no healthy ones
     photograph = tmp_path / "eye.png"
