@@ -57,6 +57,8 @@ class Explanation:
             `heat` leaves out.
         method: one of `METHODS`.
         thresholds: four increasing scores that separate the grades.
+        fault: why the photograph is too bad to be graded (`data.quality`), so that neither score nor map means
+            anything; "" if it isn't, or wasn't judged.
         findings: `lesion_findings.Findings`, the lesions one by one, of method "lesions" and a single model
             (or the folds of one); else None.
     """
@@ -72,6 +74,7 @@ class Explanation:
     method: str = "ram"
     thresholds: tuple = DEFAULT_THRESHOLDS
     findings: Findings | None = None
+    fault: str = ""
 
     def overlay(self, name="", label=None, limit=None, with_original=False):
         """Draws the map over the photograph, with a colour bar and a caption; see `overlay.overlay`.
@@ -100,6 +103,7 @@ class Explainer:
         batch_size: number of photographs in a batch.
         normalization: preprocessing steps that the models expect; see `data.normalization`.
         thresholds: four increasing scores that separate the grades, for captions.
+        quality: `QualityLimits` of a photograph that can be graded; None takes the defaults.
         **options: options of the method, such as `layer`.
 
     Raises:
@@ -109,7 +113,7 @@ class Explainer:
 
     def __init__(
         self, models, method="ram", max_side=1024, batch_size=8, normalization=(),
-        thresholds=DEFAULT_THRESHOLDS, **options,
+        thresholds=DEFAULT_THRESHOLDS, quality=None, **options,
     ):  # fmt: skip
         if method not in METHODS:
             raise ValueError(f"`method` must be one of {METHODS}. Received: method={method!r}")
@@ -119,7 +123,7 @@ class Explainer:
         self._models = models
         self._max_side = max_side
         self._batch_size = batch_size
-        self._normalization = normalization
+        self._normalization, self._quality = normalization, quality
         self.grids = tuple(grid_of(graders[0], **options) for graders in models)
 
     def __call__(self, photographs, progress=None):
@@ -138,7 +142,7 @@ class Explainer:
     def _explain_each(self, photographs):
         sizes = {grid.image_size for grid in self.grids}
         for batch in load_photographs(
-            photographs, sizes, self._max_side, self._batch_size, self._normalization
+            photographs, sizes, self._max_side, self._batch_size, self._normalization, self._quality
         ):
             explained = iter(
                 self.explain([photograph for _, photograph, _ in batch if photograph is not None])
@@ -193,6 +197,7 @@ class Explainer:
             energy_outside=float(energy[~inside].sum() / max(energy.sum(), 1e-12)),
             method=self._method,
             thresholds=self._thresholds,
+            fault=photograph.fault,
         )
 
 
@@ -203,32 +208,36 @@ class LoadedPhotograph:
     Attributes:
         image: uint8 (height, width, 3), RGB.
         prepared: dict of image size -> `PreparedImage`.
+        fault: why it is too bad to be graded, or "".
     """
 
     image: np.ndarray
     prepared: dict[int, PreparedImage]
+    fault: str = ""
 
 
-def load_photographs(photographs, sizes, max_side=1024, batch_size=8, normalization=()):
+def load_photographs(photographs, sizes, max_side=1024, batch_size=8, normalization=(), quality=None):
     """Reads and preprocesses photographs; each batch is read while the one before it is in use.
 
     Args:
         photographs: see `Explainer.__call__`.
         sizes: image sizes that the models take, in pixels.
-        max_side, batch_size, normalization: see `Explainer`.
+        max_side, batch_size, normalization, quality: see `Explainer`.
 
     Yields:
         Lists of (name, `LoadedPhotograph` or None, why it can't be read or "").
     """
-    load = functools.partial(_load, sizes=sorted(sizes), max_side=max_side, steps=normalization)
+    load = functools.partial(_load, sizes=sorted(sizes), max_side=max_side, steps=normalization, limits=quality)
     for batch in batches_ahead(load, photographs, batch_size):
         yield [loaded for _, loaded in batch]
 
 
-def _load(source, sizes, max_side, steps):
+def _load(source, sizes, max_side, steps, limits):
     photograph = source if hasattr(source, "prepare") else Photograph(source)
     try:
         prepared = {size: photograph.prepare(size, steps) for size in sizes}
-        return photograph.name, LoadedPhotograph(photograph.frame(max_side), prepared), ""
+        # Photographs of a prepared dataset were judged when it was audited.
+        fault = photograph.gradability(sizes[0], limits)[1] if isinstance(photograph, Photograph) else ""
+        return photograph.name, LoadedPhotograph(photograph.frame(max_side), prepared, fault), ""
     except InputError as error:
         return photograph.name, None, photograph.reason(error)

@@ -17,7 +17,7 @@ from dr_keras.grades import DEFAULT_THRESHOLDS, score_to_grade
 TABLE, LESIONS_TABLE = "maps.csv", "lesions.csv"
 # The scores of the single models stand between `score` and `grade`.
 _LESION_FIELDS = tuple(field.name for field in dataclasses.fields(Lesion))
-COLUMNS = ("image", "map", "label", "score", "grade", "energy_outside", "error")
+COLUMNS = ("image", "map", "label", "score", "grade", "energy_outside", "error", "reason")
 SHEETS = {
     "contact_sheet": "Photographs and maps by predicted grade",
     "contact_sheet_right": "Rightly graded photographs and their maps",
@@ -32,9 +32,10 @@ def write_explanations(
     """Writes the pictures and values of all explanations, a table and contact sheets.
 
     Each photograph gets `NAME.png` (see `overlay`) and `NAME.npz` (see `save_map`). The table `maps.csv` has
-    the columns image, map, label, score, the score of each model, grade, energy_outside and error. Where
+    the columns image, map, label, score, the score of each model, grade, energy_outside, error and reason, which
+    says why a photograph is too bad to be graded: it has no grade. Where
     lesions are known, `lesions.csv` has a row for each: image and the fields of `lesion_findings.Lesion`.
-    There is one contact sheet by predicted grade or, where true grades are known, one each of the rightly
+    Of photographs with a grade there is one contact sheet by predicted grade or, where true grades are known, one each of the rightly
     graded, the under-graded and the over-graded photographs.
 
     Args:
@@ -73,7 +74,8 @@ def write_explanations(
                         write_lesion = tables.enter_context(rows)
                     for lesion in explanation.findings.lesions:
                         write_lesion([path, *dataclasses.astuple(lesion)])
-                _add_to_sheet(sheets, explanation, names[path], row["grade"], label)
+                if not explanation.fault:
+                    _add_to_sheet(sheets, explanation, names[path], row["grade"], label)
             failed += bool(reason)
             write([row.get(column, "") for column in columns])
     for name, sheet in sheets.items():
@@ -85,7 +87,8 @@ def write_explanations(
 def _values(explanation, thresholds):
     return {
         "score": explanation.score,
-        "grade": int(score_to_grade(explanation.score, thresholds)),
+        "grade": "" if explanation.fault else int(score_to_grade(explanation.score, thresholds)),
+        "reason": explanation.fault,
         "energy_outside": explanation.energy_outside,
     }
 

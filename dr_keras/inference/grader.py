@@ -197,6 +197,7 @@ def explainer_of(graders, method=None, networks=None, **options):
     normalization = common_normalization(graders)
     chosen = [grader.networks for grader in graders] if networks is None else networks_at(graders, networks)
     options.setdefault("thresholds", graders[0].rules.thresholds)
+    options.setdefault("quality", graders[0].rules.quality)
     method = method or best_method([network for grader in graders for network in grader.networks])
     return Explainer(chosen, method, normalization=normalization, **options)
 

@@ -1,6 +1,7 @@
 """What explanations leave on disk."""
 
 import csv
+import dataclasses
 import os
 
 import cv2
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 from handmade_explanations import GRID, explanation
 
+from dr_keras.explain.overlay import overlay
 from dr_keras.explain.writing import distinct_names, save_map, write_explanations
 
 NAN = float("nan")
@@ -62,12 +64,14 @@ def test_table_has_every_photograph(tmp_path):
     ]
     failed, rows, found = written(tmp_path, results)
     assert failed == 2
-    assert list(rows[0].values()) == ["left/1.jpg", "left_1", "", "2.25", "2.0", "2.5", "2", "0.25", ""]
+    assert list(rows[0].values()) == ["left/1.jpg", "left_1", "", "2.25", "2.0", "2.5", "2", "0.25", "", ""]
     assert list(rows[0]) == [
         "image", "map", "label", "score", "score_r128", "score_r256", "grade", "energy_outside", "error",
+        "reason",
     ]  # fmt: skip
     assert [row["grade"] for row in rows] == ["2", "", "0", ""]
     assert [row["error"] for row in rows] == ["", "the file is empty", "", "the model's score isn't a number"]
+    assert {row["reason"] for row in rows} == {""}
     maps = {f"{name}.{suffix}" for name in ("left_1", "right_1") for suffix in ("png", "npz")}
     assert found == {"maps.csv", "contact_sheet.png", *maps}
     assert cv2.imread(str(tmp_path / "left_1.png")).shape[1] > 1024
@@ -93,3 +97,12 @@ def test_nothing_half_written_when_a_photograph_fails(tmp_path):
     with pytest.raises(RuntimeError):
         write_explanations(tmp_path, results(), {"1.jpg": "1"}, ["a", "b"])
     assert set(os.listdir(tmp_path)) == {"1.png", "1.npz"}
+
+
+def test_a_photograph_too_bad_to_be_graded_has_a_map_but_no_grade(tmp_path):
+    bad = dataclasses.replace(explanation(), fault="too dark: why")
+    _, rows, found = written(tmp_path, [("1.jpg", bad, ""), ("2.jpg", explanation(), "")])
+    assert [(row["grade"], row["reason"]) for row in rows] == [("", "too dark: why"), ("2", "")]
+    assert {"1.png", "1.npz", "contact_sheet.png"} <= found
+    plain, told = (overlay(each).shape[0] for each in (explanation(), bad))
+    assert told > plain  # a line more under the picture
