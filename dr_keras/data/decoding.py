@@ -15,10 +15,10 @@ from dr_keras.errors import InputError
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp")
 MAX_PIXELS = 150_000_000  # three times the largest fundus cameras; guards against decompression bombs
 MIN_SIDE = 32
-_ORIENTATION = 274  # the EXIF tag
-_SIDEWAYS = 5  # from this orientation on, rows and columns change places
+ORIENTATION = 274  # the EXIF tag
+SIDEWAYS = 5  # from this orientation on, rows and columns change places
 # How each EXIF orientation is set upright: whether the axes are exchanged, then which of them are reversed.
-_UPRIGHT = {
+UPRIGHT = {
     2: (False, (1,)), 3: (False, (0, 1)), 4: (False, (0,)),
     5: (True, ()), 6: (True, (1,)), 7: (True, (0, 1)), 8: (True, (0,)),
 }  # fmt: skip
@@ -107,7 +107,7 @@ def upright_pixels(image):
 
 
 def _set_upright(pixels, orientation):
-    exchange, reversed_axes = _UPRIGHT.get(orientation, (False, ()))
+    exchange, reversed_axes = UPRIGHT.get(orientation, (False, ()))
     return np.ascontiguousarray(np.flip(pixels.swapaxes(0, 1) if exchange else pixels, reversed_axes))
 
 
@@ -127,7 +127,7 @@ class Header:
     def upright_size(self):
         """(height, width) of the photograph as it stands upright, in full."""
         size = self.height, self.width
-        return size[::-1] if self.orientation >= _SIDEWAYS else size
+        return size[::-1] if self.orientation >= SIDEWAYS else size
 
     def reduction(self, shorter_side=None, longer_side=None):
         """Returns the largest reduction of a JPEG that keeps one side at so many pixels; 1 for all else."""
@@ -176,10 +176,10 @@ def _orientation_of(data):
 def _orientation(image):
     """The EXIF orientation, 1 to 8; 1 where there is none or it can't be read."""
     try:
-        value = int(image.getexif().get(_ORIENTATION, 1))
+        value = int(image.getexif().get(ORIENTATION, 1))
     except Exception:  # damaged metadata; the picture decides
         return 1
-    return value if value in _UPRIGHT else 1
+    return value if value in UPRIGHT else 1
 
 
 def _largest_page(image):

@@ -108,7 +108,8 @@ def save_map(path, explanation):
     center_x, radius) in the pixels of `heat`; `score`, `scores` (models,) and `energy_outside`; the
     attribution map `map_k` (rows, columns) of model k; and, in pixels of the square image, the parts of each
     model's `geometry.Grid`: `offset` (models, 2), `step` (models, 2), `window` (models, 4) and `image_size`
-    (models,). Of a lesion network also `probabilities`, float16 (size, size, channels) of `CHANNELS`.
+    (models,). Of a lesion network also `probabilities`, float16 (size, size, channels) of `CHANNELS`, and `bias` and
+    `context`: the map's mean plus these two is the score.
     """
     view, grids = explanation.field_of_view, explanation.grids
     arrays = {f"map_{number}": cells for number, cells in enumerate(explanation.maps)}
@@ -119,6 +120,7 @@ def save_map(path, explanation):
         arrays[name] = np.asarray(getattr(explanation, name))
     if explanation.findings is not None:
         arrays["probabilities"] = explanation.findings.probabilities.astype("float16")
+        arrays["bias"], arrays["context"] = explanation.findings.bias, explanation.findings.context
     with files.atomic_path(path) as temporary, open(temporary, "wb") as file:
         np.savez_compressed(file, **arrays)
 

@@ -1,13 +1,12 @@
 """`data.photograph` in TensorFlow operations: from a photograph's encoded bytes to a network's image.
 
-A bad photograph yields a reason and raises no error, so that the others in its batch are graded. EXIF
-orientation isn't applied, since TensorFlow's decoders don't read it.
+A bad photograph yields a reason and raises no error, so that the others in its batch are graded.
 """
 
 import tensorflow as tf
 
 from dr_keras.data import decoding
-from dr_keras.export import graph_fundus, graph_quality
+from dr_keras.export import graph_exif, graph_fundus, graph_quality
 
 _MEGAPIXELS = decoding.MAX_PIXELS // 10**6
 _REDUCTIONS = (8, 4, 2, 1)
@@ -69,6 +68,7 @@ def _read_header(data):
     is_jpeg = _starts_with(data, _JPEG)
     kind = tf.where(is_jpeg, "JPEG", "PNG")
     size = tf.cond(is_jpeg, lambda: tf.io.extract_jpeg_shape(data)[:2], lambda: _png_size(data))
+    size = graph_exif.upright_size(size, graph_exif.orientation(data, is_jpeg))
     shape = tf.strings.format("{}x{} pixels, expected at ", (size[1], size[0]))
     message = ""
     is_whole = tf.cond(is_jpeg, lambda: _ends(data, "JPEG"), lambda: _ends(data, "PNG"))
@@ -118,12 +118,11 @@ def _decode(data, reduction):
             data, channels=3, ratio=factor, fancy_upscaling=True, dct_method="INTEGER_ACCURATE"
         )
 
-    branches = [jpeg(factor) for factor in _REDUCTIONS]
-    return tf.cond(
-        _starts_with(data, _JPEG),
-        lambda: tf.switch_case(reduction, branches),
-        lambda: tf.io.decode_png(data, channels=3),
+    branches, is_jpeg = [jpeg(factor) for factor in _REDUCTIONS], _starts_with(data, _JPEG)
+    image = tf.cond(
+        is_jpeg, lambda: tf.switch_case(reduction, branches), lambda: tf.io.decode_png(data, channels=3)
     )
+    return graph_exif.upright(image, graph_exif.orientation(data, is_jpeg))
 
 
 def _prepare(data, size, image_size, limits):

@@ -7,6 +7,8 @@ import cv2
 import markupsafe
 import numpy as np
 
+from dr_keras.data.photograph import Photograph
+from dr_keras.errors import InputError
 from dr_keras.explain import overlay
 from dr_keras.lesion_kinds import COLOR_NAMES, LESIONS, WORDS
 from dr_keras.report import html_page
@@ -173,11 +175,9 @@ def _model_rows(servable):
 
 
 def _reduced(data):
-    """A JPEG of the photograph, at most 1024 pixels a side, rows and columns as they are stored."""
-    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
-    if image is None:
-        raise Refused(400, "the photograph can't be decoded")
-    scale = _REPORT_SIDE / max(image.shape[:2])
-    if scale < 1:
-        image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-    return cv2.imencode(".jpg", image)[1].tobytes()
+    """A JPEG of the photograph, upright, at most 1024 pixels a side."""
+    try:
+        image = Photograph(data).frame(_REPORT_SIDE)
+    except InputError as error:
+        raise Refused(400, f"the photograph can't be decoded ({error})") from None
+    return cv2.imencode(".jpg", image[..., ::-1])[1].tobytes()

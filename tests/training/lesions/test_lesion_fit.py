@@ -175,8 +175,9 @@ def test_from_the_shell_to_outlined_lesions(tmp_path):
     with open(pictures / "lesions.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     assert all(row["image"] == str(photograph) for row in rows)
-    with np.load(pictures / "eye.npz") as arrays:  # the map's mean is the score less the bias
+    with np.load(pictures / "eye.npz") as arrays:
         added = arrays["map_0"].mean(dtype="float64")
+        assert added + arrays["bias"] + arrays["context"] == pytest.approx(float(arrays["score"]), abs=1e-3)
     listed = sum(float(row["contribution"]) for row in rows)
     assert 0.5 * added <= listed <= added + 1e-3
     assert (pictures / "eye.png").is_file()
