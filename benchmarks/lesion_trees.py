@@ -1,10 +1,11 @@
-"""Lesion maps without a network: gradient-boosted trees on filters of each pixel, the peer of lesion networks.
+"""Lesion maps without a network: gradient-boosted trees on filters of each pixel, the peer of lesion
+networks.
 
   python benchmarks/lesion_trees.py --model=RUN --masks_dir=IDRID_SEGMENTATION
 
-RUN is a run of `scripts/train.py --head=lesions --folds=N`, for its division of the photographs with masks: the
-trees learn from those that each of its networks learnt from, and are judged on those it never saw, in the frame
-and by the measures of `scripts/evaluate_maps.py`. Takes about half an hour on two cores.
+RUN is a run of `scripts/train.py --head=lesions --folds=N`, for its division of the photographs with masks:
+the trees learn from those that each of its networks learnt from, and are judged on those it never saw, in the
+frame and by the measures of `scripts/evaluate_maps.py`. Takes about half an hour on two cores.
 """
 
 import collections
@@ -73,7 +74,10 @@ def features_of(image):
         plane = image[..., channel]
         blurs = [cv2.GaussianBlur(plane, (0, 0), sigma) for sigma in SIGMAS]
         found += [first - second for first, second in zip([plane, *blurs], [*blurs, wide[..., channel]])]
-        found += [np.sqrt(np.maximum(cv2.GaussianBlur(plane**2, (0, 0), s) - b**2, 0)) for s, b in zip(SIGMAS, blurs)]
+        found += [
+            np.sqrt(np.maximum(cv2.GaussianBlur(plane**2, (0, 0), s) - b**2, 0))
+            for s, b in zip(SIGMAS, blurs)
+        ]
         for side in SIDES:
             disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
             found.append(cv2.morphologyEx(blurs[0], cv2.MORPH_TOPHAT, disc))

@@ -4,8 +4,8 @@
   python scripts/predict.py --model=RUN --output=grades.csv IMAGE_OR_FOLDER ...
 
 Prints a line for each photograph or, with --output, writes a CSV row for each: image, score, grade,
-grade_name, referable, error, gradable, reason and, of a calibrated model, referable_probability, lowest_grade and
-highest_grade, beyond which lies a probability of 0.1 each way at most.
+grade_name, referable, error, gradable, reason and, of a calibrated model, referable_probability, lowest_grade
+and highest_grade, beyond which lies a probability of 0.1 each way at most.
 
 Folders are searched for photographs, subfolders too. A file that can't be read has a row with the error.
 `gradable` is 0 for a photograph too bad to be graded, with the reason (no visible retina, too dark, too

@@ -22,9 +22,10 @@ FILTERED = "not as a camera made it: its colours average to grey, as after a fil
 TOO_SMALL = "too small: the retina is {} pixels across, at least {} are needed"
 NO_RETINA = "not a fundus photograph: its structure isn't a retina's"
 MIDDLE_GREY = 128
-# What tells a retina from other pictures in or without a dark surround, judged at 256 pixels: vessels are few, dark
-# and sharp on a smooth ground, so detail falls off from coarse to fine and has heavy tails, and green shows it with
-# red. Beside each limit what 1,042 photographs of IDRiD and EyePACS have, whole, compressed, blurred or sharpened.
+# What tells a retina from other pictures in or without a dark surround, judged at 256 pixels: vessels are
+# few, dark and sharp on a smooth ground, so detail falls off from coarse to fine and has heavy tails, and
+# green shows it with red. Beside each limit what 1,042 photographs of IDRiD and EyePACS have, whole,
+# compressed, blurred or sharpened.
 STRUCTURE_SIGMAS = (1.0, 2.0, 4.0, 8.0, 16.0)  # pixels, of the blurs between the octaves
 MAX_OCTAVE_RATIOS = (1.25, 1.15, 1.1)  # second octave to third, and so on; 1.07, 0.92, 0.87
 MIN_KURTOSIS = 3.6  # of green detail; 4.9, where a normal distribution has 3
@@ -49,12 +50,13 @@ class QualityLimits:
         max_bright_share: share of the retina that is overexposed. IDRiD: 0.04 at most.
         min_fine_detail: ratio of the finest octave to the next. IDRiD: 0.90 and more.
         min_middle_detail: ratio of the second octave to the third. IDRiD: 0.48 and more.
-        min_saturation: mean difference of a pixel's brightest and darkest channel, as a share of the brightest.
+        min_saturation: mean difference of a pixel's brightest and darkest channel, as a share of the
+            brightest.
             EyePACS: 0.085 and more.
         min_grey_distance: grey levels between middle grey and that channel's mean which is farthest from it.
             EyePACS: 14 and more; where the local mean was subtracted (Ben Graham's filter) 4, mostly.
-        min_resolution: diameter of the field of view in the photograph, as a share of the side of the network's
-            image.
+        min_resolution: diameter of the field of view in the photograph, as a share of the side of the
+            network's image.
     """
 
     min_coverage: float = 0.7

@@ -57,8 +57,8 @@ class Explanation:
             `heat` leaves out.
         method: one of `METHODS`.
         thresholds: four increasing scores that separate the grades.
-        fault: why the photograph is too bad to be graded (`data.quality`), so that neither score nor map means
-            anything; "" if it isn't, or wasn't judged.
+        fault: why the photograph is too bad to be graded (`data.quality`), so that neither score nor map
+            means anything; "" if it isn't, or wasn't judged.
         findings: `lesion_findings.Findings`, the lesions one by one, of method "lesions" and a single model
             (or the folds of one); else None.
     """
@@ -227,7 +227,9 @@ def load_photographs(photographs, sizes, max_side=1024, batch_size=8, normalizat
     Yields:
         Lists of (name, `LoadedPhotograph` or None, why it can't be read or "").
     """
-    load = functools.partial(_load, sizes=sorted(sizes), max_side=max_side, steps=normalization, limits=quality)
+    load = functools.partial(
+        _load, sizes=sorted(sizes), max_side=max_side, steps=normalization, limits=quality
+    )
     for batch in batches_ahead(load, photographs, batch_size):
         yield [loaded for _, loaded in batch]
 

@@ -83,7 +83,9 @@ def least_probabilities(model):
 
 def _network(model):
     if not has_lesions(model):
-        raise InputError("--method=lesions: the model marks no lesions; expected a run of lesion_net or lesion_efficientnet")
+        raise InputError(
+            "--method=lesions: the model marks no lesions; expected a run of lesion_net, lesion_efficientnet"
+        )
     return network_and_front(model)[0]
 
 

@@ -91,7 +91,9 @@ def overlay(
     lines = [name] if name else []
     lines += [caption(explanation, label, thresholds), *_remarks(explanation, limit)]
     if explanation.fault:
-        lines.insert(1 if name else 0, f"Not gradable, so that neither score nor map counts: {explanation.fault}")
+        lines.insert(
+            1 if name else 0, f"Not gradable, so that neither score nor map counts: {explanation.fault}"
+        )
     return np.concatenate([picture, lettering.text_block(lines, picture.shape[1], size, size // 2)])
 
 

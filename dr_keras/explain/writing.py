@@ -32,11 +32,11 @@ def write_explanations(
     """Writes the pictures and values of all explanations, a table and contact sheets.
 
     Each photograph gets `NAME.png` (see `overlay`) and `NAME.npz` (see `save_map`). The table `maps.csv` has
-    the columns image, map, label, score, the score of each model, grade, energy_outside, error and reason, which
-    says why a photograph is too bad to be graded: it has no grade. Where
+    the columns image, map, label, score, the score of each model, grade, energy_outside, error and reason,
+    which says why a photograph is too bad to be graded: it has no grade. Where
     lesions are known, `lesions.csv` has a row for each: image and the fields of `lesion_findings.Lesion`.
-    Of photographs with a grade there is one contact sheet by predicted grade or, where true grades are known, one each of the rightly
-    graded, the under-graded and the over-graded photographs.
+    Of photographs with a grade there is one contact sheet by predicted grade or, where true grades are known,
+    one each of the rightly graded, the under-graded and the over-graded photographs.
 
     Args:
         output_dir: folder, made if it doesn't exist.
@@ -108,8 +108,8 @@ def save_map(path, explanation):
     center_x, radius) in the pixels of `heat`; `score`, `scores` (models,) and `energy_outside`; the
     attribution map `map_k` (rows, columns) of model k; and, in pixels of the square image, the parts of each
     model's `geometry.Grid`: `offset` (models, 2), `step` (models, 2), `window` (models, 4) and `image_size`
-    (models,). Of a lesion network also `probabilities`, float16 (size, size, channels) of `CHANNELS`, and `bias` and
-    `context`: the map's mean plus these two is the score.
+    (models,). Of a lesion network also `probabilities`, float16 (size, size, channels) of `CHANNELS`, and
+    `bias` and `context`: the map's mean plus these two is the score.
     """
     view, grids = explanation.field_of_view, explanation.grids
     arrays = {f"map_{number}": cells for number, cells in enumerate(explanation.maps)}

@@ -76,7 +76,9 @@ def _has_a_retinas_structure(square, inside):
         tf.math.reduce_std(tf.boolean_mask(a - b, inside)) for a, b in zip(levels, levels[1:], strict=False)
     ]
     ratios = quality.MAX_OCTAVE_RATIOS
-    smooth = tf.reduce_all([a <= ratio * b for a, b, ratio in zip(octaves, octaves[1:], ratios, strict=False)])
+    smooth = tf.reduce_all(
+        [a <= ratio * b for a, b, ratio in zip(octaves, octaves[1:], ratios, strict=False)]
+    )
     details = []
     for channel in (0, 1):
         plane = square[..., channel]

@@ -12,8 +12,8 @@
   wide or high, with colours from -12 to 12, "" if the photograph can't be read.
   Of lesion networks the overlay outlines the lesions by kind, `lesion_scores`, float32 (batch, 4), is what
   microaneurysms, haemorrhages, hard and soft exudates add to the score, `lesion_areas`, float32 (batch, 4),
-  what share of the square image they cover, and `context_score`, float32 (batch,), what the look of the retina
-  adds besides (0 for `lesion_net`).
+  what share of the square image they cover, and `context_score`, float32 (batch,), what the look of the
+  retina adds besides (0 for `lesion_net`).
 - `occlude` returns the same for any network, with the map of the occlusion test: 8 x 8 windows, colours from
   -1 to 1. It takes as long as grading 65 photographs.
 - `pixels` takes `image`, float32 (batch, size, size, 3): preprocessed images, RGB, 0-255. It returns `score`,

@@ -12,7 +12,8 @@ from dr_keras.models.lesion_layers import LesionShares, LocalContrast
 SEGMENTER = "segmenter"  # name of the network of pixels inside the one of scores
 CONTEXT, BACKBONE = "context", "backbone"  # of `lesion_efficientnet`: one map, and what it is made of
 ENCODER = "encoder"  # of the segmenter
-_STAGES = ("block1a_project", "block2b_add", "block3b_add", "block5c_add")  # at 1/2, 1/4, 1/8, 1/16 of the scale
+# Its outputs, at 1/2, 1/4, 1/8 and 1/16 of the image's scale.
+_STAGES = ("block1a_project", "block2b_add", "block3b_add", "block5c_add")
 _NORM = "_norm"  # ending of the names of batch normalisations
 WIDTHS = (24, 32, 48, 96, 128)
 
@@ -81,8 +82,8 @@ def lesion_efficientnet(image_size=1024, seed=0, widths=WIDTHS, name="lesion_eff
 
 
 def load_backbones(network, path):
-    """Loads published weights of EfficientNet-Lite0 into a lesion network's encoder, and its backbone if it has
-    one; errors as for `efficientnet_weights.load_trunk`.
+    """Loads published weights of EfficientNet-Lite0 into a lesion network's encoder, and its backbone if it
+    has one; errors as for `efficientnet_weights.load_trunk`.
     """
     published = efficientnet.efficientnet_lite0(64, "multiscale")
     efficientnet_weights.load_trunk(published, path)

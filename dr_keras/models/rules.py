@@ -65,8 +65,8 @@ class GradingRules:
 
     @classmethod
     def from_dict(cls, values):
-        """Makes rules from a dict that `to_dict` returned; unknown keys, from later versions, are ignored, and
-        missing limits of quality, from earlier ones, have their defaults.
+        """Makes rules from a dict that `to_dict` returned; unknown keys, from later versions, are ignored,
+        and missing limits of quality, from earlier ones, have their defaults.
 
         Raises:
             InputError: if a value is missing or not allowed.
@@ -87,6 +87,4 @@ def _numbers(thresholds):
     try:
         return tuple(float(cut) for cut in thresholds)
     except (TypeError, ValueError):
-        raise InputError(
-            f"`thresholds` must be four increasing numbers. Received: {thresholds!r}"
-        ) from None
+        raise InputError(f"`thresholds` must be four increasing numbers. Received: {thresholds!r}") from None

@@ -1,8 +1,8 @@
 """The files of a run folder: where they are, how they are read and written.
 
 A *leaf* holds the files of one training: `model.keras` (best validation kappa), `best_loss.keras`,
-`last.keras`, `split.csv`, `seen.npz`, `history.csv`, `metrics.json`, `tensorboard/`. A run of several sizes has a
-folder per size (`128/`, `256/`), a run of folds a folder per fold (`fold_0/`), one inside the other.
+`last.keras`, `split.csv`, `seen.npz`, `history.csv`, `metrics.json`, `tensorboard/`. A run of several sizes
+has a folder per size (`128/`, `256/`), a run of folds a folder per fold (`fold_0/`), one inside the other.
 At the top lie `run.cfg`, which reruns it, and `audit.json`.
 """
 

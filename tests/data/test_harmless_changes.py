@@ -29,7 +29,7 @@ def test_the_surround_stays_black():
 
 
 def test_a_copy_is_the_same_eye_turned():
-    """However it is turned and recoloured, the disc is the brightest spot, at its distance from the middle."""
+    """However it is turned and recoloured, the disc is brightest, at its distance from the middle."""
     for seed in range(30):
         copy = changed_copy(eye(), np.random.default_rng(seed))
         assert copy.shape == (SIZE, SIZE, 3) and copy.dtype == np.uint8

@@ -44,7 +44,7 @@ def test_few_photographs_and_missing_grades_have_a_sane_fit(labels):
 
 
 def test_a_clinic_with_lower_scores_gets_lower_thresholds():
-    """100 photographs whose scores are 0.6 of what they were: agreement comes back, on photographs left out."""
+    """100 photographs, scores 0.6 of what they were: agreement comes back, on photographs left out."""
     labels, scores = drawn(100, seed=1)
     rules = GradingRules()
     moved = recalibrated_rules(rules, labels, 0.6 * scores)

@@ -84,11 +84,15 @@ def test_the_context_is_what_the_lesions_and_the_bias_leave(grader_with_context)
     assert cells.shape == (2, 4, 4)
     np.testing.assert_allclose(cells.mean(axis=(1, 2)) + 0.4, ram_scores, atol=1e-4)
     np.testing.assert_allclose(ram_scores, scores, atol=1e-4)
-    (explanation,) = (found for _, found, _ in Explainer([[grader_with_context]], "lesions")(list(images[:1])))
+    (explanation,) = (
+        found for _, found, _ in Explainer([[grader_with_context]], "lesions")(list(images[:1]))
+    )
     found = explanation.findings
     assert found.context == pytest.approx(float(added[0]), abs=1e-3)
     lesions = sum(lesion.contribution for lesion in found.lesions)
-    assert lesions + found.remainder + found.context + found.bias == pytest.approx(explanation.score, abs=1e-4)
+    assert lesions + found.remainder + found.context + found.bias == pytest.approx(
+        explanation.score, abs=1e-4
+    )
     assert f"{found.context:+.2f} for the look of the retina besides" in lesion_overlay.remarks(found)[-1]
 
 

@@ -8,7 +8,8 @@ from dr_keras.models.rules import GradingRules
 
 RULES = GradingRules(thresholds=(0.5, 1.5, 2.0, 3.0))
 NAN = float("nan")
-HEAD = "image,score,grade,grade_name,referable,error,gradable,reason,referable_probability,lowest_grade,highest_grade"
+HEAD = "image,score,grade,grade_name,referable,error,gradable,reason,referable_probability,"
+HEAD += "lowest_grade,highest_grade"
 
 
 def test_a_row_for_each_photograph_and_no_grade_where_there_can_be_none(tmp_path):

