@@ -1,12 +1,19 @@
 """Probabilities of the grades, and thresholds fitted to another clinic."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
+from mean_graders import save_mean_grader
 
 from dr_keras.errors import InputError
 from dr_keras.evaluation.calibration import expected_calibration_error, fit_calibration, thresholds_of
 from dr_keras.evaluation.recalibration import gain, recalibrated_rules
+from dr_keras.evaluation.predictions import write_predictions
 from dr_keras.grades import grade_probabilities, score_to_grade
+from dr_keras.inference.grader import load_grader
 from dr_keras.models.rules import GradingRules
 
 TRUE = (3.0, 1.2, 3.6, 8.1, 10.5)
@@ -74,3 +81,21 @@ def test_rules_with_a_calibration_survive_json():
     rules = GradingRules(calibration=TRUE)
     assert GradingRules.from_dict(rules.to_dict()) == rules
     assert GradingRules.from_dict({"thresholds": [1, 2, 3, 4]}).calibration is None
+
+
+def test_the_script_writes_a_model_that_grades_by_the_new_thresholds(tmp_path):
+    save_mean_grader(tmp_path / "model.keras", 0.01)
+    labels, scores = drawn(60, seed=2)
+    write_predictions(tmp_path / "predictions.csv", [f"{n}.jpg" for n in range(60)], labels, 0.6 * scores)
+    flags = [f"--model={tmp_path}/model.keras", f"--predictions={tmp_path}/predictions.csv"]
+    command = [sys.executable, "scripts/recalibrate.py", *flags, f"--output={tmp_path}/clinic.keras"]
+    root = Path(__file__).resolve().parents[2]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    before, after, last = done.stdout.splitlines()
+    assert before.startswith("before: kappa") and after.startswith("after: kappa")
+    fitted, old = load_grader(tmp_path / "clinic.keras"), load_grader(tmp_path / "model.keras")
+    assert fitted.rules == recalibrated_rules(old.rules, labels, 0.6 * scores)
+    assert f"thresholds {', '.join(f'{cut:.2f}' for cut in fitted.rules.thresholds)}, fitted to 60" in last
+    image = np.full((1, 16, 16, 3), 120, np.uint8)
+    assert fitted.score_prepared(image) == old.score_prepared(image)
