@@ -13,7 +13,7 @@ from dr_keras.export.tflite import convert as to_tflite
 from dr_keras.inference.grader import Grader
 from dr_keras.lesion_kinds import COLORS, LESIONS
 from dr_keras.models import GradingRules, build_grader
-from dr_keras.models.lesion_nets import lesion_net
+from dr_keras.models.lesion_nets import lesion_efficientnet
 
 SIZE = 128
 
@@ -21,9 +21,12 @@ SIZE = 128
 @pytest.fixture(scope="module")
 def network():
     """A grader that marks whatever is much brighter or darker than what is around it."""
-    network = lesion_net(SIZE, widths=(4, 6, 8, 8, 8))
+    network = lesion_efficientnet(SIZE, widths=(4, 6, 8, 8, 8))
     network.get_layer("segmenter").get_layer("logits").bias.assign(np.full(5, -1.0))
-    network.get_layer("score").set_weights([np.linspace(0.01, 0.06, 8)[:, None], np.array([0.4])])
+    context = network.get_layer("context")
+    kernel = np.random.default_rng(0).normal(0, 0.1, context.kernel.shape)
+    context.set_weights([kernel, np.array([0.5])])
+    network.get_layer("score").set_weights([np.linspace(0.01, 0.07, 9)[:, None], np.array([0.4])])
     return build_grader(network, SIZE, (0, 0, 0), (1, 1, 1), GradingRules())
 
 
@@ -49,7 +52,9 @@ def test_the_saved_model_outlines_lesions_and_says_what_they_add(network, photog
     for number, explanation in enumerate(explained):
         assert outputs["score"].numpy()[number] == pytest.approx(explanation.score, abs=2e-3)
         added = outputs["lesion_scores"].numpy()[number]
-        assert added.sum() + 0.4 == pytest.approx(outputs["score"].numpy()[number], abs=1e-4)
+        context = outputs["context_score"].numpy()[number]
+        assert context == pytest.approx(explanation.findings.context, abs=2e-3) and abs(context) > 1e-3
+        assert added.sum() + context + 0.4 == pytest.approx(outputs["score"].numpy()[number], abs=1e-4)
         by_kind = [
             sum(lesion.contribution for lesion in explanation.findings.of_kind(kind)) for kind in LESIONS
         ]
