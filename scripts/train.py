@@ -80,7 +80,7 @@ def main(argv):
     if not chief:
         return
     metrics = json.loads((last / run_folder.METRICS).read_text())
-    judged = "out of fold" if plan.folds else "validation" if plan.validation_fraction else "leave one out"
+    judged = "out of fold" if plan.folds else "validation" if plan.validation_fraction else "patients left out"
     print(f"{last}: {judged}: {agreement.summary(metrics)}")
 
 

@@ -41,7 +41,8 @@ def test_a_disk_that_fills_while_training(tmp_path, dataset, trained):
         done, tmp_path / "run/fold_0/model.keras", "File too large; nothing half-written was left behind"
     )
     left = {path.name for path in (tmp_path / "run").rglob("*") if path.is_file()}
-    assert {name for name in left if "tfevents" not in name} == {"run.cfg", "audit.json", "split.csv"}
+    expected = {"run.cfg", "audit.json", "split.csv", "seen.npz"}
+    assert {name for name in left if "tfevents" not in name} == expected
 
 
 def test_a_disk_that_fills_while_preparing(tmp_path, dataset):
