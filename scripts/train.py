@@ -80,7 +80,8 @@ def main(argv):
     if not chief:
         return
     metrics = json.loads((last / run_folder.METRICS).read_text())
-    judged = "out of fold" if plan.folds else "validation" if plan.validation_fraction else "patients left out"
+    alone = "validation" if plan.validation_fraction else "patients left out"
+    judged = "out of fold" if plan.folds else alone
     print(f"{last}: {judged}: {agreement.summary(metrics)}")
 
 

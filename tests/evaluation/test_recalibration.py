@@ -10,8 +10,8 @@ from mean_graders import save_mean_grader
 
 from dr_keras.errors import InputError
 from dr_keras.evaluation.calibration import expected_calibration_error, fit_calibration, thresholds_of
-from dr_keras.evaluation.recalibration import gain, recalibrated_rules
 from dr_keras.evaluation.predictions import write_predictions
+from dr_keras.evaluation.recalibration import gain, recalibrated_rules
 from dr_keras.grades import grade_probabilities, score_to_grade
 from dr_keras.inference.grader import load_grader
 from dr_keras.models.rules import GradingRules
