@@ -216,10 +216,15 @@ def test_a_model_without_rules_is_refused_with_the_remedy(tmp_path):
         load_grader(tmp_path / "old.keras")
 
 
-@pytest.mark.parametrize("values", [{"thresholds": [1, 2, 3]}, {"thresholds": [2, 1, 3, 4]}, {"quality": {}}])
+@pytest.mark.parametrize("values", [{"thresholds": [1, 2, 3]}, {"thresholds": [2, 1, 3, 4]}, {"quality": 3}])
 def test_wrong_rules_are_refused(values):
     with pytest.raises(InputError):
         GradingRules.from_dict(values)
+
+
+def test_limits_that_an_earlier_version_did_not_have_are_the_defaults():
+    rules = GradingRules.from_dict({"quality": {"min_coverage": 0.5, "of_a_later_version": 1}})
+    assert rules.quality == QualityLimits(min_coverage=0.5)
 
 
 def test_a_tflite_file_without_metadata_is_refused(tmp_path):
