@@ -14,7 +14,7 @@ import command
 from dr_keras import cli_flags
 
 SIZES = (128, 256)
-NETWORKS = (  # architecture, image size, images in a batch; the last is the shipped grader's
+NETWORKS = (  # architecture, image size, images in a batch; the last was shipped as `dr_grader`
     *(("net5", size, 32) for size in SIZES),
     *(("ram_net5", size, 8) for size in SIZES),
     ("efficientnet_lite0", 640, 1),

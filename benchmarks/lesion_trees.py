@@ -5,7 +5,7 @@ networks.
 
 RUN is a run of `scripts/train.py --head=lesions --folds=N`, for its division of the photographs with masks:
 the trees learn from those that each of its networks learnt from, and are judged on those it never saw, in the
-frame and by the measures of `scripts/evaluate_maps.py`. Takes about half an hour on two cores.
+frame and by the measures of `scripts/evaluate_maps.py`. A fold takes some minutes on two cores.
 """
 
 import collections
@@ -62,7 +62,7 @@ def _cell(interval):
 
 
 def features_of(image):
-    """Forty-two filters of each pixel: float32 (size, size, 42).
+    """Forty-four filters of each pixel: float32 (size, size, 44).
 
     Blurs and their differences, the local deviation, openings and closings less the image (dark and bright
     spots up to a width) of the green and the red channel, and each channel against its wide mean.

@@ -32,16 +32,16 @@ def main(argv):
     from dr_keras.inference.grader import load_grader
     from dr_keras.models.grader_model import with_rules
 
-    networks = load_grader(model).networks
-    if len(networks) != 1:
+    loaded = load_grader(model)
+    if len(loaded.networks) != 1:
         raise cli_flags.InputError(f"--model={model}: expected a .keras file, or a run without folds")
     labels, scores = table["label"], table["score"]
-    rules = load_grader(model).rules
-    fitted = recalibration.recalibrated_rules(rules, labels, scores)
-    for name, metrics in zip(("before", "after"), recalibration.gain(rules, labels, scores, FLAGS.seed)):
+    fitted = recalibration.recalibrated_rules(loaded.rules, labels, scores)
+    gain = recalibration.gain(loaded.rules, labels, scores, FLAGS.seed)
+    for name, metrics in zip(("before", "after"), gain, strict=True):
         print(f"{name}: {agreement.summary(metrics)}")
     with files.atomic_path(FLAGS.output) as temporary:
-        with_rules(networks[0], fitted).save(temporary)
+        with_rules(loaded.networks[0], fitted).save(temporary)
     cuts = ", ".join(f"{cut:.2f}" for cut in fitted.thresholds)
     print(f"{FLAGS.output}: thresholds {cuts}, fitted to {len(labels)} photographs")
 

@@ -12,7 +12,7 @@ from dr_keras.data.inspection import SURROUND, reason_without_retina
 SIDE = 256  # pixels; what is measured here must not depend on the size of the photograph
 MARGIN = 15  # pixels; the edge of the field of view is no detail of the retina
 DARK, BRIGHT = 30, 230  # grey levels: of the brightest channel, and of both red and green
-FOCUS_SIGMAS = (1.0, 2.0, 4.0)  # pixels, of the blurs between the octaves
+OCTAVE_SIGMAS = (1.0, 2.0, 4.0, 8.0, 16.0)  # pixels, of the blurs between the octaves of detail
 TOO_DARK = "too dark: most of the retina is all but black"
 CUT_OFF = "cut off: {}% of the field of view is in the photograph and lit"
 TOO_BRIGHT = "too bright: much of the retina is overexposed"
@@ -26,8 +26,8 @@ MIDDLE_GREY = 128
 # few, dark and sharp on a smooth ground, so detail falls off from coarse to fine and has heavy tails, and
 # green shows it with red. Beside each limit what 1,042 photographs of IDRiD and EyePACS have, whole,
 # compressed, blurred or sharpened.
-STRUCTURE_SIGMAS = (1.0, 2.0, 4.0, 8.0, 16.0)  # pixels, of the blurs between the octaves
 MAX_OCTAVE_RATIOS = (1.25, 1.15, 1.1)  # second octave to third, and so on; 1.07, 0.92, 0.87
+DETAIL_SIGMA = 4.0  # pixels; of a colour, what is finer is its detail
 MIN_KURTOSIS = 3.6  # of green detail; 4.9, where a normal distribution has 3
 CORRELATIONS = (0.12, 0.975)  # of red with green detail; 0.25 to 0.95
 HUE_SPREADS = (0.006, 0.18)  # standard deviation of red's share of a pixel; 0.010 to 0.127
@@ -51,8 +51,7 @@ class QualityLimits:
         min_fine_detail: ratio of the finest octave to the next. IDRiD: 0.90 and more.
         min_middle_detail: ratio of the second octave to the third. IDRiD: 0.48 and more.
         min_saturation: mean difference of a pixel's brightest and darkest channel, as a share of the
-            brightest.
-            EyePACS: 0.085 and more.
+            brightest. EyePACS: 0.085 and more.
         min_grey_distance: grey levels between middle grey and that channel's mean which is farthest from it.
             EyePACS: 14 and more; where the local mean was subtracted (Ben Graham's filter) 4, mostly.
         min_resolution: diameter of the field of view in the photograph, as a share of the side of the
@@ -114,30 +113,33 @@ def _fault(image, field_of_view, limits, diameter):
         return FILTERED
     if diameter is not None and round(diameter) < (least := least_diameter(len(image), limits)):
         return TOO_SMALL.format(round(diameter), least)
-    if 2 * field_of_view.radius >= SIDE - 1 and not _in_focus(square, inside, limits):
+    if 2 * field_of_view.radius < SIDE - 1:
+        return ""
+    octaves = _octaves(square, inside)
+    if not _in_focus(octaves, limits):
         return OUT_OF_FOCUS
-    if 2 * field_of_view.radius >= SIDE - 1 and not _has_a_retinas_structure(square, inside):
-        return NO_RETINA
-    return ""
+    return "" if _has_a_retinas_structure(square, inside, octaves) else NO_RETINA
 
 
-def _in_focus(square, inside, limits):
+def _octaves(square, inside):
+    """Standard deviations of grey detail between neighbouring blurs of `OCTAVE_SIGMAS`, the finest first."""
     grey = square.mean(axis=2, dtype=np.float32)
-    levels = [grey, *(cv2.GaussianBlur(grey, (0, 0), sigma) for sigma in FOCUS_SIGMAS)]
-    fine, middle, coarse = ((a - b)[inside].std() for a, b in zip(levels, levels[1:]))
+    levels = [grey, *(cv2.GaussianBlur(grey, (0, 0), sigma) for sigma in OCTAVE_SIGMAS)]
+    return [(a - b)[inside].std() for a, b in zip(levels, levels[1:])]
+
+
+def _in_focus(octaves, limits):
+    fine, middle, coarse = octaves[:3]
     return fine >= limits.min_fine_detail * middle and middle >= limits.min_middle_detail * coarse
 
 
-def _has_a_retinas_structure(square, inside):
+def _has_a_retinas_structure(square, inside, octaves):
     """See `MAX_OCTAVE_RATIOS` and what follows it."""
-    square = square.astype(np.float32)
-    grey = square.mean(axis=2)
-    levels = [cv2.GaussianBlur(grey, (0, 0), sigma) for sigma in STRUCTURE_SIGMAS]
-    octaves = [(a - b)[inside].std() for a, b in zip(levels, levels[1:])]
-    if any(a > ratio * b for a, b, ratio in zip(octaves, octaves[1:], MAX_OCTAVE_RATIOS)):
+    if any(a > ratio * b for a, b, ratio in zip(octaves[1:], octaves[2:], MAX_OCTAVE_RATIOS)):
         return False
-    wide = cv2.GaussianBlur(square, (0, 0), STRUCTURE_SIGMAS[2])
-    red, green = (square - wide)[inside][:, :2].T.astype("float64")
+    colours = square[..., :2].astype(np.float32)
+    detail = colours - cv2.GaussianBlur(colours, (0, 0), DETAIL_SIGMA)
+    red, green = detail[inside].T.astype("float64")
     red, green = red - red.mean(), green - green.mean()
     variance = np.mean(green**2)
     correlation = np.mean(red * green) / np.sqrt(np.mean(red**2) * variance + 1e-9)

@@ -6,6 +6,8 @@ of a clinic regain a good part of what a model loses there.
 
 import dataclasses
 
+import numpy as np
+
 from dr_keras.errors import InputError
 from dr_keras.evaluation.agreement import evaluate_predictions
 from dr_keras.evaluation.calibration import fit_calibration, thresholds_of
@@ -51,5 +53,5 @@ def gain(rules, labels, scores, seed=0):
 def _check(labels, scores):
     if len(labels) < FEWEST:
         raise InputError(f"{len(labels)} graded photographs: expected at least {FEWEST} to recalibrate with")
-    if any(score != score for score in scores):
+    if np.isnan(scores).any():
         raise InputError("a score isn't a number; expected photographs that the model could score")

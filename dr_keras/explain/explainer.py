@@ -238,7 +238,7 @@ def _load(source, sizes, max_side, steps, limits):
     photograph = source if hasattr(source, "prepare") else Photograph(source)
     try:
         prepared = {size: photograph.prepare(size, steps) for size in sizes}
-        # Photographs of a prepared dataset were judged when it was audited.
+        # Those of a prepared dataset have known grades and aren't judged.
         fault = photograph.gradability(sizes[0], limits)[1] if isinstance(photograph, Photograph) else ""
         return photograph.name, LoadedPhotograph(photograph.frame(max_side), prepared, fault), ""
     except InputError as error:

@@ -33,10 +33,10 @@ def write_explanations(
 
     Each photograph gets `NAME.png` (see `overlay`) and `NAME.npz` (see `save_map`). The table `maps.csv` has
     the columns image, map, label, score, the score of each model, grade, energy_outside, error and reason,
-    which says why a photograph is too bad to be graded: it has no grade. Where
-    lesions are known, `lesions.csv` has a row for each: image and the fields of `lesion_findings.Lesion`.
-    Of photographs with a grade there is one contact sheet by predicted grade or, where true grades are known,
-    one each of the rightly graded, the under-graded and the over-graded photographs.
+    which says why a photograph is too bad to be graded: it has no grade. Where lesions are known,
+    `lesions.csv` has a row for each: image and the fields of `lesion_findings.Lesion`. Of photographs with a
+    grade there is one contact sheet by predicted grade or, where true grades are known, one each of the
+    rightly graded, the under-graded and the over-graded photographs.
 
     Args:
         output_dir: folder, made if it doesn't exist.

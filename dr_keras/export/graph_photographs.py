@@ -49,7 +49,7 @@ def decode(data, size, min_side):
 
     A JPEG is decoded at the smallest scale whose shorter side has `min_side` pixels or more.
     """
-    return _decode(data, _reduction(tf.reduce_min(size), min_side))
+    return _decode(data, _reduction(tf.reduce_min(size), min_side), _orientation(data))
 
 
 def _guarded(function, data, otherwise):
@@ -68,7 +68,7 @@ def _read_header(data):
     is_jpeg = _starts_with(data, _JPEG)
     kind = tf.where(is_jpeg, "JPEG", "PNG")
     size = tf.cond(is_jpeg, lambda: tf.io.extract_jpeg_shape(data)[:2], lambda: _png_size(data))
-    size = graph_exif.upright_size(size, graph_exif.orientation(data, is_jpeg))
+    size = graph_exif.upright_size(size, _orientation(data))
     shape = tf.strings.format("{}x{} pixels, expected at ", (size[1], size[0]))
     message = ""
     is_whole = tf.cond(is_jpeg, lambda: _ends(data, "JPEG"), lambda: _ends(data, "PNG"))
@@ -112,7 +112,7 @@ def _reduction(side, min_side):
     return 3 - tf.reduce_sum(tf.cast(side // tf.constant(_REDUCTIONS[:3]) >= min_side, tf.int32))
 
 
-def _decode(data, reduction):
+def _decode(data, reduction, orientation):
     def jpeg(factor):
         return lambda: tf.io.decode_jpeg(
             data, channels=3, ratio=factor, fancy_upscaling=True, dct_method="INTEGER_ACCURATE"
@@ -122,7 +122,11 @@ def _decode(data, reduction):
     image = tf.cond(
         is_jpeg, lambda: tf.switch_case(reduction, branches), lambda: tf.io.decode_png(data, channels=3)
     )
-    return graph_exif.upright(image, graph_exif.orientation(data, is_jpeg))
+    return graph_exif.upright(image, orientation)
+
+
+def _orientation(data):
+    return graph_exif.orientation(data, _starts_with(data, _JPEG))
 
 
 def _prepare(data, size, image_size, limits):
@@ -137,10 +141,10 @@ def _prepare(data, size, image_size, limits):
 
 def _smallest_decode(data, side, image_size, first):
     """See `Photograph._decoded_for`: decodes up to three times, each time at a larger scale."""
-    full = len(_REDUCTIONS) - 1
+    full, orientation = len(_REDUCTIONS) - 1, _orientation(data)
 
     def attempt(number, reduction, *_):
-        image = _decode(data, reduction)
+        image = _decode(data, reduction, orientation)
         circle, found = graph_fundus.find_field_of_view(image)
         wanted = tf.reduce_min(tf.shape(image)[:2]) * image_size
         wanted = tf.cast(tf.cast(wanted, tf.float64) / (2 * circle[2]), tf.int32) + 1

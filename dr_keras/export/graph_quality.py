@@ -54,35 +54,42 @@ def _fault(square, size, limits, diameter):
         (spread < limits.min_saturation * tf.reduce_mean(brightest), quality.GREY),
         (distance < limits.min_grey_distance, quality.FILTERED),
         (too_small, small),
-        (~_in_focus(square, inside, limits) if size >= quality.SIDE - 1 else False, quality.OUT_OF_FOCUS),
-        (~_has_a_retinas_structure(square, inside) if size >= quality.SIDE - 1 else False, quality.NO_RETINA),
+        *_structure_cases(square, inside, size, limits),
     )
 
 
-def _in_focus(square, inside, limits):
+def _structure_cases(square, inside, size, limits):
+    """Whether the photograph is out of focus, or no retina: cases for `_first`."""
+    if size < quality.SIDE - 1:
+        return ()
+    octaves = _octaves(square, inside)
+    return (
+        (~_in_focus(octaves, limits), quality.OUT_OF_FOCUS),
+        (~_has_a_retinas_structure(square, inside, octaves), quality.NO_RETINA),
+    )
+
+
+def _octaves(square, inside):
+    """See `quality._octaves`."""
     grey = tf.reduce_mean(square, axis=2)
-    levels = [grey, *(graph_fundus.blur(grey, sigma) for sigma in quality.FOCUS_SIGMAS)]
-    fine, middle, coarse = (
-        tf.math.reduce_std(tf.boolean_mask(a - b, inside)) for a, b in zip(levels, levels[1:], strict=False)
-    )
+    levels = [grey, *(graph_fundus.blur(grey, sigma) for sigma in quality.OCTAVE_SIGMAS)]
+    pairs = zip(levels, levels[1:], strict=False)
+    return [tf.math.reduce_std(tf.boolean_mask(a - b, inside)) for a, b in pairs]
+
+
+def _in_focus(octaves, limits):
+    fine, middle, coarse = octaves[:3]
     return (fine >= limits.min_fine_detail * middle) & (middle >= limits.min_middle_detail * coarse)
 
 
-def _has_a_retinas_structure(square, inside):
+def _has_a_retinas_structure(square, inside, octaves):
     """See `quality._has_a_retinas_structure`."""
-    grey = tf.reduce_mean(square, axis=2)
-    levels = [graph_fundus.blur(grey, sigma) for sigma in quality.STRUCTURE_SIGMAS]
-    octaves = [
-        tf.math.reduce_std(tf.boolean_mask(a - b, inside)) for a, b in zip(levels, levels[1:], strict=False)
-    ]
-    ratios = quality.MAX_OCTAVE_RATIOS
-    smooth = tf.reduce_all(
-        [a <= ratio * b for a, b, ratio in zip(octaves, octaves[1:], ratios, strict=False)]
-    )
+    pairs = zip(octaves[1:], octaves[2:], quality.MAX_OCTAVE_RATIOS, strict=False)
+    smooth = tf.reduce_all([a <= ratio * b for a, b, ratio in pairs])
     details = []
     for channel in (0, 1):
         plane = square[..., channel]
-        detail = plane - graph_fundus.blur(plane, quality.STRUCTURE_SIGMAS[2])
+        detail = plane - graph_fundus.blur(plane, quality.DETAIL_SIGMA)
         detail = tf.cast(tf.boolean_mask(detail, inside), tf.float64)
         details.append(detail - tf.reduce_mean(detail))
     red, green = details

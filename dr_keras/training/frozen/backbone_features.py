@@ -27,16 +27,14 @@ _AT_ONCE = 16  # images that go through the backbone together
 
 @dataclasses.dataclass(frozen=True)
 class Turned:
-    """The views of a photograph in some of the orientations that `oriented` numbers."""
-
-    numbers: tuple = tuple(range(ORIENTATIONS))
+    """A photograph in the eight orientations that `oriented` numbers."""
 
     def __len__(self):
-        return len(self.numbers)
+        return ORIENTATIONS
 
     def of(self, image, position):
         """Returns uint8 (views, size, size, 3); `position` is the photograph's among the prepared ones."""
-        return np.stack([oriented(image[None], number)[0] for number in self.numbers])
+        return np.stack([oriented(image[None], number)[0] for number in range(ORIENTATIONS)])
 
 
 @dataclasses.dataclass(frozen=True)

@@ -47,7 +47,7 @@ class RidgeFit:
         cache = task.features or FeatureCache(task.prepared)
         self._features = cache.of(self.grader, trunk, task.training, Changed(task.config.changed_copies))
         self._grades = task.prepared.grades[task.training]
-        self._groups = task.training if task.groups is None else task.groups[task.training]
+        self._groups = task.groups_of(task.training)
 
     def run(self):
         """Fits the head and saves `model.keras`. Returns a `FitResult` with the cross-validated scores."""

@@ -31,7 +31,7 @@ CROPS = 37  # an epoch's for each photograph with masks: 1,600 for four fifths o
 _AVERAGED = 0.99  # share that the average of the weights keeps at each step
 _OF_HEALTHY = 3  # one in so many healthy patients judges the segmentation; it learns from the others
 _PICTURES = 4  # photographs whose lesions TensorBoard shows
-_AT_ONCE = 4  # photographs whose features are computed together
+_AT_ONCE = 4  # photographs with masks that are read together
 
 
 class LesionFit:
@@ -68,9 +68,9 @@ class LesionFit:
         config = dataclasses.replace(task.config, precision="float32")
         self.grader = build_model(config, task.prepared, task.training)
         healthy = np.array([i for i in task.training if task.prepared.grades[i] == 0], int)
-        groups = healthy if task.groups is None else task.groups[healthy]
-        learnt, judges = healthy[groups % _OF_HEALTHY > 0], healthy[groups % _OF_HEALTHY == 0]
-        self._score = ScoreFit(task, learnt, judges)
+        judges = task.groups_of(healthy) % _OF_HEALTHY == 0
+        learnt = healthy[~judges]
+        self._score = ScoreFit(task, learnt, healthy[judges])
         size, steps = task.prepared.image_size, task.prepared.normalization
         loaded = batches_ahead(lambda one: LesionExample.read(one, size, steps), task.masked, _AT_ONCE)
         examples = [example for batch in loaded for _, example in batch]

@@ -42,7 +42,7 @@ class ScoreFit:
         self._task, self._learnt, self._judges = task, learnt, judges
         self._prepared, self._training = task.prepared, task.training
         self._grades = task.prepared.grades[task.training]
-        self._groups = np.arange(len(task.prepared)) if task.groups is None else task.groups
+        self._groups = task.groups_of(task.training)
         self._cache = task.features or FeatureCache(task.prepared)
 
     def run(self, grader):
@@ -68,27 +68,25 @@ class ScoreFit:
 
     def _fit_score(self, grader, network):
         """Fits the score to the training photographs; returns cross-validated ones, and sets its weights."""
-        names = [layer.name for layer in network.layers]
         pooled = keras.layers.GlobalAveragePooling2D()(network.get_layer("shares").output)
         lesions = keras.Model(network.inputs, pooled)
         features = np.concatenate(list(self._computed(lesions, self._training)))
-        if CONTEXT in names:
+        if CONTEXT in [layer.name for layer in network.layers]:
             features = np.column_stack([features, self._fit_context(grader, network)])
-        features, grades = features.astype("float64"), self._grades
+        features = features.astype("float64")
         # The healthy eyes that count stand for those that don't.
         weights = np.where(np.isin(self._training, self._learnt), 0.0, 1.0)
         weights[np.isin(self._training, self._judges)] += len(self._learnt) / max(len(self._judges), 1)
         weights = weights if weights.any() else np.ones(len(weights))
         deviation = np.maximum(features.std(axis=0), _LEAST_DEVIATION)
-        ridge, groups = Ridge(_PENALTY, positive=True), self._groups[self._training]
-        parts = min(_PARTS, len(np.unique(groups)))
+        ridge, parts = Ridge(_PENALTY, positive=True), min(_PARTS, len(np.unique(self._groups)))
         scores = None
         if parts > 1:
             scores = cross_val_predict(
-                ridge, features / deviation, grades, groups=groups, cv=GroupKFold(parts),
+                ridge, features / deviation, self._grades, groups=self._groups, cv=GroupKFold(parts),
                 params={"sample_weight": weights},
             )  # fmt: skip
-        fitted = ridge.fit(features / deviation, grades, weights)
+        fitted = ridge.fit(features / deviation, self._grades, weights)
         kernel = fitted.coef_ / deviation
         network.get_layer("score").set_weights([kernel[:, None], np.array([fitted.intercept_])])
         return scores
@@ -102,7 +100,7 @@ class ScoreFit:
         pooled = keras.layers.GlobalAveragePooling2D(dtype="float32")(context.input)
         backbone, copies = keras.Model(network.inputs, pooled), Changed(self._task.config.changed_copies)
         features = self._cache.of(grader, backbone, self._training, copies)
-        fitted = fit_ridge(features, self._grades, self._groups[self._training])
+        fitted = fit_ridge(features, self._grades, self._groups)
         healthy = fitted.unseen_scores[self._grades == 0]
         level = healthy.mean() if len(healthy) else 0.0
         context.set_weights([fitted.kernel[None, None, :, None], np.array([fitted.intercept - level])])
