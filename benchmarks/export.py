@@ -1,6 +1,6 @@
 """Compares every export of a model with the model itself, on the same photographs, and prints one table.
 
-  pip install -e '.[cpu,serve,tflite]' && python benchmarks/export.py --model=RUN --data_dir=FOLDER
+  pip install -e '.[cpu,edge,serve]' && python benchmarks/export.py --model=RUN --data_dir=FOLDER
 
 Differences and agreement are against Keras, in the run's own precision. SavedModel and server are given
 the photographs' files. Times of the server have decoding and preparation of the file in them, too; the

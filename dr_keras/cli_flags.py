@@ -96,6 +96,33 @@ def _model_help(required):
     return "Model: a run folder, a .keras, .tflite or .onnx file, or the folder of a SavedModel." + remark
 
 
+def define_engine():
+    """--engine."""
+    flags.DEFINE_enum(
+        "engine",
+        cli_requirements.AUTO,
+        cli_requirements.ENGINES,
+        "What runs a Keras model, with the same scores. OpenVINO starts sooner, TensorFlow grades many "
+        "photographs faster; auto takes TensorFlow where it is installed.",
+    )
+
+
+def load_engine(model):
+    """Loads what --engine names, or another format of a model needs; `InputError` where it can't be had."""
+    from dr_keras.inference import formats
+
+    kind, engine = formats.format_of(model), flags.FLAGS.engine
+    if kind == formats.KERAS:
+        cli_requirements.choose_backend(engine, flags.FLAGS.tensorflow_log)
+        return
+    if engine == cli_requirements.OPENVINO:
+        raise InputError(
+            f"--engine={engine}: {model} has an engine of its own; expected a run folder or a .keras file"
+        )
+    if kind == formats.SAVED_MODEL:
+        require_tensorflow()
+
+
 def find_models():
     """Returns the paths that --model names; `InputError` unless each holds a model and they differ."""
     from dr_keras.inference import formats

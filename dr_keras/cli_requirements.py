@@ -8,6 +8,34 @@ import sys
 
 from dr_keras.errors import InputError
 
+ENGINES = AUTO, TENSORFLOW, OPENVINO = ("auto", "tensorflow", "openvino")
+# What Keras imports, where it is installed, for wrappers and plots that nothing here uses: a second or more.
+_UNUSED_BY_KERAS = ("matplotlib", "pandas", "sklearn")
+_BACKEND = "KERAS_BACKEND"  # environment variable, which Keras reads when it is imported
+
+
+def choose_backend(engine, log=False):
+    """Decides what Keras models run on; Keras mustn't have been imported yet.
+
+    Args:
+        engine: one of `ENGINES`. "auto" is what KERAS_BACKEND names, else OpenVINO where only that is
+            installed, else TensorFlow.
+        log: see `load_tensorflow`.
+
+    Raises:
+        InputError: where it isn't installed.
+    """
+    if engine == AUTO:
+        only = not importlib.util.find_spec(TENSORFLOW) and importlib.util.find_spec(OPENVINO)
+        engine = os.environ.get(_BACKEND, OPENVINO if only else TENSORFLOW)
+    os.environ[_BACKEND] = engine
+    if engine == TENSORFLOW:
+        load_tensorflow(log)
+    elif engine == OPENVINO:
+        require_packages("openvino", "openvino", "keras")
+        with _without(_UNUSED_BY_KERAS):
+            importlib.import_module("keras")
+
 
 def load_tensorflow(log=False):
     """Loads TensorFlow.
@@ -22,7 +50,7 @@ def load_tensorflow(log=False):
         raise InputError(
             "TensorFlow isn't installed: pip install 'dr-keras[cpu]', or 'dr-keras[gpu]', one or the other"
         )
-    with contextlib.nullcontext() if log else _hidden_stderr():
+    with contextlib.nullcontext() if log else _hidden_stderr(), _without(_UNUSED_BY_KERAS):
         importlib.import_module("tensorflow")
 
 
@@ -31,6 +59,18 @@ def require_packages(extra, *modules):
     missing = [module for module in modules if importlib.util.find_spec(module) is None]
     if missing:
         raise InputError(f"{missing[0]} isn't installed: pip install 'dr-keras[{extra}]'")
+
+
+@contextlib.contextmanager
+def _without(names):
+    """Lets packages that aren't loaded yet look as if they weren't installed."""
+    hidden = [name for name in names if name not in sys.modules]
+    sys.modules.update(dict.fromkeys(hidden))
+    try:
+        yield
+    finally:
+        for name in hidden:
+            del sys.modules[name]
 
 
 @contextlib.contextmanager

@@ -23,6 +23,7 @@ cli_flags.define_model_flag()
 cli_flags.define_output("the grades as CSV. Default: a line for each is printed", ".csv", required=False)
 cli_flags.define_thresholds(default=None)
 cli_flags.define_batch_size()
+cli_flags.define_engine()
 
 FLAGS = flags.FLAGS
 
@@ -34,7 +35,7 @@ def main(argv):
         raise cli_flags.InputError("expected photographs, or folders of them, after the flags")
     paths = photograph_files.list_photographs(argv[1:])
     model = cli_flags.find_model()
-    cli_flags.require_tensorflow()
+    cli_flags.load_engine(model)
     from dr_keras.inference import graded, grader
 
     loaded = grader.load_grader(model, cli_flags.parsed("thresholds"))

@@ -33,6 +33,7 @@ flags.DEFINE_integer(
 )
 cli_flags.define_thresholds(default=None)
 cli_flags.define_batch_size()
+cli_flags.define_engine()
 cli_flags.define_workers()
 cli_flags.define_runner("DirectRunner", "")
 
@@ -42,7 +43,7 @@ FLAGS = flags.FLAGS
 def main(argv):
     cli_flags.require_packages("beam", "apache_beam")
     model = cli_flags.find_model()
-    cli_flags.require_tensorflow()
+    cli_flags.load_engine(model)
     from dr_keras.beam import engine, screening
     from dr_keras.beam.inputs import find_photographs
 

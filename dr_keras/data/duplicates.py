@@ -12,7 +12,7 @@ import typing
 import cv2
 import numpy as np
 
-from dr_keras.data.fundus import crop_square, find_field_of_view
+from dr_keras.data.fundus import brightest_channel, crop_square, find_field_of_view
 
 COPY_SIMILARITY = 0.98
 NEAR_SIMILARITY = 0.78
@@ -42,7 +42,7 @@ def fingerprint(image, field_of_view=None):
         float32 (FINGERPRINT_SIDE**2,) of mean 0 and norm 1; all zeros if nothing is to be seen.
     """
     square = crop_square(image, field_of_view or find_field_of_view(image), FINGERPRINT_SIDE)
-    seen = (square.max(axis=2) > 3).astype(np.uint8)
+    seen = (brightest_channel(square) > 3).astype(np.uint8)
     # The camera's mask has the same edge in every photograph; what lies along it tells nothing.
     seen = cv2.erode(seen, np.ones((5, 5), np.uint8), borderValue=0).astype(np.float32)
     green = square[:, :, 1].astype(np.float32)

@@ -10,6 +10,8 @@ import math
 import cv2
 import numpy as np
 
+from dr_keras.data.fundus import brightest_channel
+
 DARK = 10  # grey levels; the surround has less, and gets no noise
 
 
@@ -111,7 +113,7 @@ def degrade(image, rng, share):
     if rng.random() < share:
         noise = rng.standard_normal(image.shape, "float32") * np.float32(rng.uniform(1, 6))
         noisy = np.clip(np.rint(image + noise), 0, 255).astype(np.uint8)
-        image = np.where(image.max(axis=2, keepdims=True) > DARK, noisy, image)
+        image = np.where(brightest_channel(image)[..., None] > DARK, noisy, image)
     if rng.random() < share:
         quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(40, 96))]
         data = cv2.imencode(".jpg", image[..., ::-1], quality)[1]  # OpenCV's order is BGR

@@ -7,7 +7,7 @@ import numpy as np
 
 from dr_keras.data.decoding import read_image
 from dr_keras.data.duplicates import fingerprint
-from dr_keras.data.fundus import FieldOfView, crop_square, find_field_of_view
+from dr_keras.data.fundus import FieldOfView, brightest_channel, crop_square, find_field_of_view
 from dr_keras.data.parallel import map_in_order
 from dr_keras.errors import InputError
 
@@ -93,12 +93,14 @@ def reason_without_retina(image, field_of_view):
         One line, or "" if a retina may well be visible.
     """
     small = crop_square(image, field_of_view, SMALL_SIDE).astype(np.float32)
-    lit = (small.max(axis=2) > SURROUND).astype(np.uint8)
+    brightest = brightest_channel(small)
+    lit = (brightest > SURROUND).astype(np.uint8)
     covered = cv2.erode(lit, np.ones((5, 5), np.uint8), borderValue=0) > 0
     red, green, blue = small[covered].T
-    if not red.size or np.mean(small[covered].max(axis=1)) < MIN_BRIGHTNESS:
+    if not red.size or brightest[covered].mean() < MIN_BRIGHTNESS:
         return BLACK
-    detail = small.mean(axis=2) - cv2.GaussianBlur(small.mean(axis=2), (0, 0), 2.0)
+    grey = small.mean(axis=2)
+    detail = grey - cv2.GaussianBlur(grey, (0, 0), 2.0)
     if detail[covered].std() < MIN_DETAIL:
         return NO_DETAIL
     if np.mean(red >= green) < MIN_RED_SHARE:

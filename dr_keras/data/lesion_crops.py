@@ -11,6 +11,7 @@ import math
 import cv2
 import numpy as np
 
+from dr_keras.data.fundus import brightest_channel
 from dr_keras.data.harmless_changes import DARK, Changes, degrade, recolour, warp_matrix
 from dr_keras.data.lesion_masks import read_prepared
 from dr_keras.lesion_kinds import CHANNELS, LESIONS
@@ -162,7 +163,7 @@ def paste_lesions(image, donor, masks):
         uint8 (size, size, 3) and float32 (size, size, lesions): the image, and the masks less what would lie
         outside either retina.
     """
-    inside = ((image.max(axis=2) > DARK) & (donor.max(axis=2) > DARK)).astype("float32")
+    inside = ((brightest_channel(image) > DARK) & (brightest_channel(donor) > DARK)).astype("float32")
     masks = masks * inside[..., None]
     marked = (masks.max(axis=2) > 0).astype("float32")
     if not marked.any():

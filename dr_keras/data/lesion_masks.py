@@ -35,9 +35,7 @@ def read_masks(photograph, height, width):
         InputError: if a mask can't be read, or is empty everywhere.
     """
     if photograph.masks:
-        full = {
-            lesion: decoding.read_image(path).max(axis=2) > 0 for lesion, path in photograph.masks.items()
-        }
+        full = {lesion: _read_mask(path) for lesion, path in photograph.masks.items()}
     else:
         full = synthetic.draw_named(photograph.path, _DRAWN_HEIGHT).masks
     masks = {lesion: _cover(mask, height, width) for lesion, mask in full.items() if mask.any()}
@@ -66,7 +64,7 @@ def read_prepared(photograph, size, steps=()):
     view = prepared.field_of_view
     files = {**photograph.masks, OPTIC_DISC: photograph.optic_disc}
     if photograph.masks:
-        full = {kind: decoding.read_image(path).max(axis=2) > 0 for kind, path in files.items() if path}
+        full = {kind: _read_mask(path) for kind, path in files.items() if path}
     else:
         full = synthetic.draw_named(photograph.path, view.image_height).masks
     masks = np.zeros((size, size, len(CHANNELS)), np.uint8)
@@ -77,6 +75,11 @@ def read_prepared(photograph, size, steps=()):
             masks[..., channel] = fundus.crop_square(mask, own, size)[..., 0]
     unknown = {*photograph.unmarked, *({OPTIC_DISC} - set(full))}
     return prepared.pixels, masks, tuple(n for n, kind in enumerate(CHANNELS) if kind in unknown)
+
+
+def _read_mask(path):
+    """A mask file as bool (height, width): where any of its channels isn't black."""
+    return fundus.brightest_channel(decoding.read_image(path)) > 0
 
 
 def _cover(mask, height, width):

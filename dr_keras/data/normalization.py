@@ -59,9 +59,11 @@ def normalize(image, steps=()):
     Returns:
         uint8 (size, size, 3).
     """
-    brightest = image.max(axis=2)
+    if not steps:
+        return image
+    brightest = fundus.brightest_channel(image)
     bright = np.quantile(brightest, _BRIGHT)
-    if not steps or bright < fundus.MIN_BRIGHTNESS:
+    if bright < fundus.MIN_BRIGHTNESS:
         return image
     inside = brightest >= _DARK * bright
     for step, apply in ((COLOR, _color), (LOCAL_MEAN, _local_mean), (CLAHE, _clahe)):

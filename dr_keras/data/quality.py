@@ -6,7 +6,7 @@ import math
 import cv2
 import numpy as np
 
-from dr_keras.data.fundus import crop_square, disc
+from dr_keras.data.fundus import brightest_channel, crop_square, disc
 from dr_keras.data.inspection import SURROUND, reason_without_retina
 
 SIDE = 256  # pixels; what is measured here must not depend on the size of the photograph
@@ -96,7 +96,7 @@ def least_diameter(image_size, limits):
 
 def _fault(image, field_of_view, limits, diameter):
     square = crop_square(image, field_of_view, SIDE)
-    brightest, circle = square.max(axis=2), disc(SIDE)
+    brightest, circle = brightest_channel(square), disc(SIDE)
     lit = (brightest > SURROUND).astype(np.uint8) & circle
     inside = cv2.erode(lit, np.ones((MARGIN, MARGIN), np.uint8), borderValue=0) > 0
     covered = lit.sum() / circle.sum()
@@ -104,12 +104,13 @@ def _fault(image, field_of_view, limits, diameter):
         return TOO_DARK
     if covered < limits.min_coverage:
         return CUT_OFF.format(round(100 * covered))
-    if np.mean(square[inside][:, :2].min(axis=1) >= BRIGHT) > limits.max_bright_share:
+    red, green, blue = (channel[inside] for channel in cv2.split(square))
+    if np.mean(np.minimum(red, green) >= BRIGHT) > limits.max_bright_share:
         return TOO_BRIGHT
-    pixels = square[inside].astype("float64")
-    if np.ptp(pixels, axis=1).mean() < limits.min_saturation * pixels.max(axis=1).mean():
+    most = brightest[inside].mean()
+    if most - np.minimum(np.minimum(red, green), blue).mean() < limits.min_saturation * most:
         return GREY
-    if np.abs(pixels.mean(axis=0) - MIDDLE_GREY).max() < limits.min_grey_distance:
+    if max(abs(channel.mean() - MIDDLE_GREY) for channel in (red, green, blue)) < limits.min_grey_distance:
         return FILTERED
     if diameter is not None and round(diameter) < (least := least_diameter(len(image), limits)):
         return TOO_SMALL.format(round(diameter), least)
@@ -141,10 +142,11 @@ def _has_a_retinas_structure(square, inside, octaves):
     detail = colours - cv2.GaussianBlur(colours, (0, 0), DETAIL_SIGMA)
     red, green = detail[inside].T.astype("float64")
     red, green = red - red.mean(), green - green.mean()
-    variance = np.mean(green**2)
-    correlation = np.mean(red * green) / np.sqrt(np.mean(red**2) * variance + 1e-9)
-    shares = square[inside][:, 0] / (square[inside].sum(axis=1) + 1)
-    if np.mean(green**4) < MIN_KURTOSIS * variance**2:
+    squares = green * green
+    variance = squares.mean()
+    correlation = np.mean(red * green) / np.sqrt(np.mean(red * red) * variance + 1e-9)
+    shares = colours[inside][:, 0] / (square.sum(axis=2)[inside] + 1)
+    if np.mean(squares * squares) < MIN_KURTOSIS * variance**2:
         return False
     judged = (correlation, CORRELATIONS), (shares.std(), HUE_SPREADS)
     return all(low <= value <= high for value, (low, high) in judged)

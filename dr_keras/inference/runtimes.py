@@ -47,6 +47,8 @@ class Runtime(Protocol):
 class KerasRuntime:
     """Keras models with the same image size and rules, such as those of a run's folds.
 
+    They run on Keras' backend: TensorFlow, or OpenVINO where the environment variable KERAS_BACKEND says so.
+
     Args:
         networks: models from `models.build_grader`.
     """
@@ -61,8 +63,12 @@ class KerasRuntime:
 
     @functools.cached_property
     def _steps(self):
-        from dr_keras.training.scoring import scoring_step
+        import keras
 
+        if keras.backend.backend() == "openvino":
+            from dr_keras.inference.openvino_scoring import scoring_step
+        else:
+            from dr_keras.training.scoring import scoring_step
         return [scoring_step(network) for network in self.networks]
 
     @functools.cached_property
@@ -74,7 +80,7 @@ class KerasRuntime:
     def score(self, images, network=None):
         """See `Runtime.score`."""
         steps = self._steps if network is None else [self._steps[network]]
-        return sum(step(images).numpy().astype("float64") for step in steps) / len(steps)
+        return sum(np.asarray(step(images), "float64") for step in steps) / len(steps)
 
 
 class _Exported:
@@ -89,7 +95,7 @@ class _Exported:
 
 
 class TFLiteRuntime(_Exported):
-    """A .tflite file, run by LiteRT.
+    """A .tflite file, run by LiteRT; no TensorFlow is needed.
 
     Args:
         model: path or bytes of the file.
@@ -103,7 +109,7 @@ class TFLiteRuntime(_Exported):
         try:
             from ai_edge_litert.interpreter import Interpreter
         except ImportError:
-            raise InputError("LiteRT isn't installed: pip install 'dr-keras[tflite]'") from None
+            raise InputError("LiteRT isn't installed: pip install 'dr-keras[edge]'") from None
         is_content = isinstance(model, bytes)
         name = "the model" if is_content else model
         source = {"model_content": model} if is_content else {"model_path": str(model)}
@@ -125,7 +131,7 @@ class TFLiteRuntime(_Exported):
 
 
 class ONNXRuntime(_Exported):
-    """An .onnx file, run by ONNX Runtime.
+    """An .onnx file, run by ONNX Runtime; no TensorFlow is needed.
 
     Args:
         model: path or bytes of the file.
@@ -192,7 +198,15 @@ def open_runtime(path):
 
 
 def _open_keras(path):
-    from dr_keras.models.grader_model import load_model
+    try:
+        from dr_keras.models.grader_model import load_model
+    except ModuleNotFoundError as error:
+        if error.name != "keras":
+            raise
+        raise InputError(
+            f"{path}: Keras isn't installed: pip install 'dr-keras[cpu]', or 'dr-keras[gpu]'; without it "
+            ".tflite and .onnx models can be used"
+        ) from None
 
     networks = [load_model(model) for model in formats.model_files(path)]
     try:

@@ -1,25 +1,10 @@
-"""A tiny grader whose scores spread over the grades, and its SavedModel."""
+"""Encoded photographs, and a tiny SavedModel."""
 
 import cv2
 import numpy as np
 import pytest
 
-from dr_keras.models.grader_model import build_grader
-from dr_keras.models.nets import net5
 from dr_keras.models.rules import GradingRules
-
-
-@pytest.fixture(scope="session")
-def make_grader():
-    """Function (seed, **options) -> Net-5 at 128 px that scores brightness differences, about 0 to 4."""
-
-    def make(seed=0, **options):
-        network = net5(128, width=0.1, seed=seed, **options)
-        score = network.get_layer("score")
-        score.kernel.assign(np.abs(score.kernel.numpy()) * 30)
-        return build_grader(network, 128, (110, 60, 25), (60, 40, 25))
-
-    return make
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,7 @@ from dr_keras.inference.grader import load_grader
 from dr_keras.inference.runtimes import TFLiteRuntime
 from dr_keras.models.grader_model import network_of
 
-pytest.importorskip("ai_edge_litert", reason="LiteRT isn't installed (extra tflite)")
+pytest.importorskip("ai_edge_litert", reason="LiteRT isn't installed (extra edge)")
 THRESHOLDS = (0.5, 1.5, 2.5, 3.5)
 
 

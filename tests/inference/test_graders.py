@@ -228,7 +228,7 @@ def test_limits_that_an_earlier_version_did_not_have_are_the_defaults():
 
 
 def test_a_tflite_file_without_metadata_is_refused(tmp_path):
-    pytest.importorskip("ai_edge_litert", reason="LiteRT isn't installed (extra tflite)")
+    pytest.importorskip("ai_edge_litert", reason="LiteRT isn't installed (extra edge)")
     from dr_keras.export import tflite
 
     (tmp_path / "bare.tflite").write_bytes(tflite.convert([mean_grader(0.01)]))
