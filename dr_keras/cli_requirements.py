@@ -3,6 +3,7 @@
 import contextlib
 import importlib
 import importlib.util
+import logging
 import os
 import sys
 
@@ -52,6 +53,8 @@ def load_tensorflow(log=False):
         )
     with contextlib.nullcontext() if log else _hidden_stderr(), _without(_UNUSED_BY_KERAS):
         importlib.import_module("tensorflow")
+    if not log:
+        logging.getLogger("tensorflow").setLevel(logging.ERROR)
 
 
 def require_packages(extra, *modules):

@@ -6,10 +6,12 @@
 The score of a run with folds is the mean over its networks; for a smaller model, name one fold, RUN/fold_0.
 A SavedModel takes encoded photographs; it is written as the next version (NAME/1, NAME/2, ...) and overwrites
 none. A TFLite or ONNX model takes preprocessed images; before it is written, it is compared with Keras on the
-photographs that the run was trained on, or on those that the data flags name. Research use only.
+photographs that the run was trained on, or on those that the data flags name, or else on 60 drawn ones; int8
+wants real ones, from which the ranges of its numbers are taken. Research use only.
 """
 
 import _installed  # noqa: F401  isort: skip
+import os
 from pathlib import Path
 
 from absl import flags
@@ -51,6 +53,7 @@ flags.DEFINE_float(
 )
 
 FLAGS = flags.FLAGS
+_DRAWN = 60  # photographs, where none are named: to see that the conversion went well
 
 
 @flags.multi_flags_validator(
@@ -69,7 +72,11 @@ def main(argv):
 
     path = cli_flags.find_model()
     run_folder.check_report_dir(FLAGS.output_dir)
-    cli_flags.take_data_from_run(run_folder.read_flags(path))
+    of_run = run_folder.read_flags(path)
+    if os.path.exists(of_run.get("data_dir") or ""):  # a shipped model's photographs aren't here
+        cli_flags.take_data_from_run(of_run)
+    elif not cli_flags.data_named():
+        FLAGS.set_default("synthetic_images", _DRAWN)
     if FLAGS.format != "savedmodel":
         cli_flags.check_data()
     cli_flags.require_tensorflow()

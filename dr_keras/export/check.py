@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from dr_keras import files
+from dr_keras.data.cache import SYNTHETIC
 from dr_keras.errors import InputError
 from dr_keras.export.metadata import describe as describe_model
 from dr_keras.grades import score_to_grade
@@ -37,14 +38,15 @@ def compare(scores, reference, grades, thresholds):
     }
 
 
-def describe(compared):
-    """Returns the result of `compare` as one line of text."""
-    return (
-        f"{compared['photographs']} photographs: score difference at most "
+def describe(compared, are_drawn=False):
+    """Returns the result of `compare` as one line of text; of drawn photographs a kappa says nothing."""
+    text = (
+        f"{compared['photographs']} {'drawn ' * are_drawn}photographs: score difference at most "
         f"{compared['max_score_difference']:.4f}, mean {compared['mean_score_difference']:.4f}; "
-        f"same grade {100 * compared['agreement']:.1f} %; "
-        f"kappa {compared['kappa']:.3f} ({compared['kappa_change']:+.4f})"
+        f"same grade {100 * compared['agreement']:.1f} %"
     )
+    kappa = f"; kappa {compared['kappa']:.3f} ({compared['kappa_change']:+.4f})"
+    return text if are_drawn else text + kappa
 
 
 def require_agreement(compared, least):
@@ -52,7 +54,8 @@ def require_agreement(compared, least):
     if not compared["agreement"] >= least:
         raise InputError(
             f"--min_agreement={least:g}: only {100 * compared['agreement']:.1f} % of "
-            f"{compared['photographs']} photographs have the grade that Keras gives them; nothing was written"
+            f"{compared['photographs']} photographs have the grade that Keras gives them; nothing was written. "
+            "Try --quantize=float16, photographs like those to be graded as --data_dir, or a lower number"
         )
 
 
@@ -118,4 +121,4 @@ def export_checked(
     with files.atomic_path(path) as temporary:
         temporary.write_bytes(content)
     milliseconds = 1000 * latency(runtime.score, images[:1])
-    return f"{len(content) / 1e6:.1f} MB, {milliseconds:.1f} ms a photograph; {describe(checked)}"
+    return f"{len(content) / 1e6:.1f} MB, {milliseconds:.1f} ms a photograph; {describe(checked, prepared.name == SYNTHETIC)}"

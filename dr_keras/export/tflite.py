@@ -42,8 +42,8 @@ def convert(graders, quantize="none", representative=None):
     if quantize != "int8":
         return _convert([rebuild_float32(grader) for grader in graders], quantize)
     graders = [rebuild_float32(grader, split_biases=True) for grader in graders]
-    images = np.asarray(representative, "float32")
-    scores = np.mean([scoring_step(grader)(images.astype("uint8")) for grader in graders], axis=0)
+    images = np.asarray(representative, "uint8")
+    scores = np.mean([scoring_step(grader)(images) for grader in graders], axis=0)
     unshifted = into_tflite(
         _convert(graders, quantize, images), describe(graders, rules_of(graders[0]), "unshifted")
     )
@@ -68,7 +68,7 @@ def _convert(graders, quantize, images=None, shift=0.0):
         if quantize == "float16":
             converter.target_spec.supported_types = [tf.float16]
         if quantize == "int8":
-            converter.representative_dataset = lambda: ({"image": image[None]} for image in images)
+            converter.representative_dataset = lambda: ({"image": image[None].astype("float32")} for image in images)
             return _selectively_quantized(converter, graders)
         return converter.convert()
 

@@ -47,6 +47,7 @@ class LesionFit:
 
     Args:
         task: `FitTask` with `masked` photographs.
+        crops: `CropConfig`, how the crops are drawn that the segmentation learns from.
 
     Attributes:
         pictures: uint8 (n, size, size, 3), some of the photographs with masks.
@@ -55,7 +56,7 @@ class LesionFit:
         InputError: if there is no photograph with masks to train on.
     """
 
-    def __init__(self, task):
+    def __init__(self, task, crops=CropConfig()):
         self.config, self.prepared, self.hooks = task.config, task.prepared, task.hooks
         self.run_dir = Path(task.run_dir)
         if task.init_from:
@@ -76,7 +77,8 @@ class LesionFit:
         examples = [example for batch in loaded for _, example in batch]
         examples += [LesionExample(pixels, None) for pixels in task.prepared.read(learnt)]
         self.pictures = np.stack([example.pixels for example in examples[:_PICTURES]])
-        self.sampler = CropSampler(examples, CropConfig(size=min(CropConfig.size, size)), task.config.seed)
+        crops = dataclasses.replace(crops, size=min(crops.size, size))
+        self.sampler = CropSampler(examples, crops, task.config.seed)
         self.steps = math.ceil(CROPS * len(task.masked) / task.config.batch_size)
         with devices.precision_scope(task.config.precision):
             self.segmenter = lesion_segmenter(None, task.config.seed)
