@@ -30,7 +30,7 @@ NORMALIZATION = ("centre_square", "color", "local_mean", "clahe")
 DATA_FLAGS = ("data_dir", "dataset", "synthetic_images")
 
 # Errors in writing a file or folder that a user can fix: a full disk, missing rights, a wrong name.
-_WRITE_ERRORS = "ENOSPC EDQUOT EFBIG EACCES EPERM EROFS ENOTDIR EISDIR EEXIST ENAMETOOLONG EIO".split()
+_WRITE_ERRORS = "ENOSPC EDQUOT EFBIG EACCES EPERM EROFS ENOTDIR EISDIR EEXIST ENAMETOOLONG ENOENT EIO".split()
 
 
 flags.DEFINE_bool("tensorflow_log", False, "Show what TensorFlow logs while it is loaded.")
@@ -456,6 +456,8 @@ def fail(line, status=2):
 def _parse_flags(argv):
     try:
         return flags.FLAGS([argv[0], *cli_flagfiles.expanded(argv[1:])])
+    except SystemExit:  # with status 1, once absl has printed the help that was asked for
+        sys.exit(0)
     except InputError as error:
         fail(str(error))
     except flags.Error as error:

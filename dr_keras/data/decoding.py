@@ -61,8 +61,6 @@ def read_bytes(path):
             data = file.read()
     except OSError as error:
         raise InputError(f"{path}: can't be read ({error.strerror})") from None
-    if not data:
-        raise InputError(f"{path}: the file is empty")
     return data
 
 
@@ -147,6 +145,8 @@ def read_header(data, name):
 
     A PNG's takes about as long as its pixels, since its orientation may lie behind them: read it once.
     """
+    if not data:
+        raise InputError(f"{name}: the file is empty")
     is_png = data[: len(_PNG_START)] == _PNG_START and data[12:16] == b"IHDR"
     if is_png and len(data) > 33:  # whatever its metadata are
         width, height = (int.from_bytes(data[place : place + 4], "big") for place in (16, 20))

@@ -11,6 +11,8 @@ NUM_RAYS = 120
 NUM_TRIALS = 100
 STEP = 4  # pixels on each side of an edge that are averaged
 MIN_EDGE_RAYS = 20  # of NUM_RAYS; a circle cut off above and below keeps over 40
+WHITE = 230  # grey levels of the darkest channel; of a retina not even the optic disc has as much blue
+WHITE_EDGE = 3  # pixels; what is that near to white is half white itself
 MIN_BRIGHTNESS = 8.0  # grey levels of the brightest channel; darker photographs show no retina
 
 
@@ -91,6 +93,24 @@ def find_field_of_view(image):
         return centre_square(height, width)
     center_y, center_x, radius = (value / scale for value in circle)
     return FieldOfView(center_y, center_x, radius, height, width, found=True)
+
+
+def without_white_surround(image):
+    """Blackens a white surround, as scans and some programs' exports have, so that it is like any other.
+
+    Args:
+        image: uint8 (height, width, 3), RGB.
+
+    Returns:
+        uint8 (height, width, 3): where all four corners are white, the white pixels and those next to them
+        are black; else `image` itself.
+    """
+    if image[:: max(1, len(image) - 1), :: max(1, image.shape[1] - 1)].min() < WHITE:
+        return image
+    red, green, blue = cv2.split(image)
+    white = (cv2.min(cv2.min(red, green), blue) >= WHITE).astype(np.uint8)
+    white = cv2.dilate(white, np.ones((WHITE_EDGE, WHITE_EDGE), np.uint8))
+    return cv2.bitwise_and(image, image, mask=1 - white)
 
 
 def centre_square(height, width):

@@ -7,7 +7,13 @@ import numpy as np
 
 from dr_keras.data.decoding import read_image
 from dr_keras.data.duplicates import fingerprint
-from dr_keras.data.fundus import FieldOfView, brightest_channel, crop_square, find_field_of_view
+from dr_keras.data.fundus import (
+    FieldOfView,
+    brightest_channel,
+    crop_square,
+    find_field_of_view,
+    without_white_surround,
+)
 from dr_keras.data.parallel import map_in_order
 from dr_keras.errors import InputError
 
@@ -49,6 +55,7 @@ def inspect_file(path):
         image = read_image(path, min_side=_DECODED_SIDE)
     except InputError as error:
         return Inspection(unreadable=str(error).removeprefix(f"{path}: "))
+    image = without_white_surround(image)
     view = find_field_of_view(image)
     return Inspection(
         no_retina=reason_without_retina(image, view),

@@ -34,6 +34,18 @@ def find_field_of_view(image):
     return tf.where(found, circle / scale, centre), found
 
 
+def without_white_surround(image):
+    """Blackens a white surround; see `fundus.without_white_surround`."""
+
+    def blackened():
+        white = tf.cast(tf.reduce_min(image, axis=-1) >= fundus.WHITE, tf.float32)
+        near = tf.nn.max_pool2d(white[None, ..., None], fundus.WHITE_EDGE, 1, "SAME")[0]
+        return image * tf.cast(near == 0, tf.uint8)
+
+    corners = tf.stack([image[0, 0], image[0, -1], image[-1, 0], image[-1, -1]])
+    return tf.cond(tf.reduce_min(corners) >= fundus.WHITE, blackened, lambda: image)
+
+
 def crop_square(image, circle, found, size):
     """Crops the square around the field of view and resizes it; see `fundus.crop_square`.
 

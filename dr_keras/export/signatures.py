@@ -115,14 +115,18 @@ class Functions:
         return self._graded(self._scores(image))
 
     def write(self, folder):
-        """Writes the SavedModel."""
+        """Writes the SavedModel; raises `InputError` if that fails, on a full disk, say."""
         size = (None, self._size, self._size, 3)
         pixels = tf.TensorSpec(size, tf.float32, name="image")
         photographs = tf.TensorSpec((None,), tf.string, name="image_bytes")
         archive = keras.export.ExportArchive()  # tracks no model, as it would write its weights a second time
         for name, function in self.signatures.items():
             archive.add_endpoint(name, function, [pixels if name == "pixels" else photographs])
-        archive.write_out(folder, verbose=False)
+        try:
+            archive.write_out(folder, verbose=False)
+        except tf.errors.OpError as error:  # the only errors that don't come as an `OSError`
+            reason = error.message.splitlines()[0].rpartition("; ")[2]
+            raise InputError(f"{folder}: can't be written ({reason}); nothing was left behind") from None
 
     def _prepare_all(self, image_bytes):
         described = {

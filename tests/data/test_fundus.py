@@ -2,6 +2,7 @@ import cv2
 import numpy as np
 import pytest
 
+from dr_keras.data import fundus
 from dr_keras.data.fundus import FieldOfView, crop_square, find_field_of_view
 
 CENTERED = FieldOfView(60, 80, 50, 120, 160, found=True)
@@ -114,3 +115,24 @@ def test_real_photographs(shared_dir):
         assert view.found
         assert 0.38 < view.radius / image.shape[1] < 0.43
         assert view.square[2] > image.shape[0]
+
+
+def test_a_white_surround_is_like_a_black_one(draw_photograph):
+    image = draw_photograph(5, 300, 400)
+    white = np.where(image.max(axis=2, keepdims=True) == 0, np.uint8(255), image)
+    framed = cv2.copyMakeBorder(image, 20, 20, 20, 20, cv2.BORDER_CONSTANT, value=(255, 255, 255))
+    expected = fundus.find_field_of_view(image)
+    for picture, shift in ((white, 0), (framed, 20)):
+        blackened = fundus.without_white_surround(picture)
+        view = fundus.find_field_of_view(blackened)
+        assert view.found and view.radius == pytest.approx(expected.radius, abs=3)
+        assert view.center_x == pytest.approx(expected.center_x + shift, abs=2)
+        square = fundus.crop_square(blackened, view, 128).astype(float)
+        assert np.abs(square - fundus.crop_square(image, expected, 128)).mean() < 4
+        assert square.max() < 230
+
+
+def test_a_bright_retina_keeps_its_pixels(draw_photograph):
+    image = draw_photograph(5, 300, 400)
+    cv2.circle(image, (200, 150), 30, (255, 255, 255), -1)
+    assert fundus.without_white_surround(image) is image

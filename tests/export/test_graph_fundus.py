@@ -81,3 +81,12 @@ def test_blur_mirrors_borders_as_opencv():
         expected = cv2.GaussianBlur(picture, (0, 0), sigma)
         np.testing.assert_allclose(graph_fundus.blur(picture, sigma), expected, atol=1e-4)
     assert graph_fundus.blur(picture[:1], 1.0).shape == (1, 47)
+
+
+def test_a_white_surround_is_blackened_as_in_python(draw_photograph):
+    image = draw_photograph(3, 240, 320)
+    white = np.where(image.max(axis=2, keepdims=True) == 0, np.uint8(255), image)
+    for picture in (image, white):
+        np.testing.assert_array_equal(
+            graph_fundus.without_white_surround(tf.constant(picture)), fundus.without_white_surround(picture)
+        )

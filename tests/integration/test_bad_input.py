@@ -45,6 +45,18 @@ def test_a_disk_that_fills_while_training(tmp_path, dataset, trained):
     assert {name for name in left if "tfevents" not in name} == expected
 
 
+def test_a_disk_that_fills_while_exporting(tmp_path, trained):
+    arguments = [f"--model={trained[0]}", f"--output_dir={tmp_path / 'out'}"]
+    done = run("export", *arguments, preexec_fn=limit_files(60_000))
+    check_refused(done, tmp_path / "out", "File too large")
+    assert os.listdir(tmp_path / "out") == []
+
+
+def test_a_folder_that_no_file_can_be_made_in(dataset, trained):
+    done = run("predict", f"--model={trained[0]}", "--output=/proc/grades.csv", dataset[0] / "00.png")
+    check_refused(done, "/proc/grades.csv: No such file or directory")
+
+
 def test_a_disk_that_fills_while_preparing(tmp_path, dataset):
     arguments = [f"--data_dir={dataset[0]}", f"--output_dir={tmp_path / 'out'}", "--image_size=128"]
     done = run("prepare_data", *arguments, preexec_fn=limit_files(200_000))
