@@ -10,6 +10,7 @@ import numpy as np
 import simplejpeg
 from PIL import Image
 
+from dr_keras.data import containers
 from dr_keras.errors import InputError
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp")
@@ -235,6 +236,8 @@ def _decode_other(data, header, factor):
     """TIFF, WebP, BMP and others: by Pillow where it is not the first page that counts, else by OpenCV."""
     if header.mode.startswith(("F", "I;32")):
         raise _Damaged(f"the {header.kind} file has samples of 32 bits, expected 8 or 16")
+    if damage := containers.damage(data, header.kind):
+        raise _Damaged(damage)
     if header.page == 0:
         try:
             return _decode_by_opencv(data)
