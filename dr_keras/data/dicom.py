@@ -107,9 +107,14 @@ def frame_names(path):
 
 def read_header_of(path):
     """Reads the `DicomHeader` of a file without its pixels; errors as for `read_header`."""
+    return _header(read_elements(path), str(path))
+
+
+def read_elements(path):
+    """Reads a file without its pixels, as a `pydicom.Dataset`; `InputError` if it is damaged."""
     try:
         with open(path, "rb") as file:
-            return _header(_parse(file, str(path), stop_before_pixels=True), str(path))
+            return _parse(file, str(path), stop_before_pixels=True)
     except OSError as error:
         raise InputError(f"{path}: can't be read ({error.strerror})") from None
 

@@ -1,4 +1,4 @@
-"""DICOM files on their way to a model that knows JPEG and PNG alone: the picture goes on, the patient doesn't."""
+"""DICOM files for a model that knows JPEG and PNG alone: the picture goes on, the patient doesn't."""
 
 import cv2
 
