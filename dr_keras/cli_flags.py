@@ -136,7 +136,7 @@ def define_dicom_output(what):
     flags.DEFINE_string(
         "dicom_output",
         None,
-        f"Folder to write, for its owner alone, since DICOM names the patient: {what}. Needs the extra dicom.",
+        f"Folder to write, for its owner alone, since DICOM names the patient: {what}. The extra dicom.",
     )
 
 

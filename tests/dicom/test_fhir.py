@@ -56,7 +56,7 @@ def check_report(report):
 
 @pytest.fixture(scope="module")
 def done(tmp_path_factory, fundus, model_path):
-    """predict.py over a folder: two eyes of a DICOM patient, two of a named one, one of nobody, a black one."""
+    """predict.py over a folder: two eyes of a DICOM patient, one black, two of a named one, and of nobody."""
     folder = tmp_path_factory.mktemp("fhir")
     photographs = folder / "photographs"
     photographs.mkdir()
