@@ -85,7 +85,7 @@ class Inbox:
         sync(Path(path).parent)
 
     def outgoing(self):
-        """Paths of the results to send, the oldest first; of a photograph all, or none until all are there."""
+        """Paths of results to send, the oldest first; of a photograph all, or none until all are there."""
         paths = _oldest_first(self._outgoing)
         return [path for path in paths if (self._done / path.name.split(".")[0]).exists()]
 

@@ -130,7 +130,7 @@ def _single(original):
     highdicom expects of the classes that allow several frames, even of one of a single frame, measures in
     space that fundus cameras don't know.
     """
-    dataset = copy.copy(original.dataset)
+    dataset = copy.deepcopy(original.dataset)  # a shallow copy would share its elements
     for keyword in _OF_SPACE:
         dataset.pop(keyword, None)
     dataset.SOPClassUID = _SINGLE_FRAME

@@ -72,7 +72,7 @@ def _group(graded, original, producer):
         tracking_identifier=sr.TrackingIdentifier(
             uid=original.uid(producer, "finding"), identifier="Diabetic retinopathy grade"
         ),
-        finding_type=coding.code("4855003", "Diabetic retinopathy", "SCT") if graded.gradable else None,
+        finding_type=coding.code("4855003", "Diabetic retinopathy", "SCT") if graded.grade else None,
         algorithm_id=sr.AlgorithmIdentification(f"{MAKER} {producer.name}", producer.version, parameters),
         finding_sites=[sr.FindingSite(coding.retina(), coding.side(original.eye))],
         measurements=_measurements(graded, producer) or None,

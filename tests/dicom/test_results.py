@@ -14,7 +14,9 @@ from dr_keras.data import dicom
 from dr_keras.data.photograph import Photograph
 from dr_keras.dicom.original import Producer, read_original
 from dr_keras.dicom.results import DicomResults
+from dr_keras.dicom.structured_report import structured_report
 from dr_keras.errors import InputError
+from dr_keras.inference.graded import Graded
 from dr_keras.inference.grader import Grader, explainer_of
 from dr_keras.lesion_kinds import LESIONS
 
@@ -122,6 +124,16 @@ def test_a_report_says_what_was_graded_by_what(folder, written, grader):
     )  # fmt: skip
 
 
+def test_a_healthy_eye_has_a_grade_and_no_finding(folder, grader):
+    producer, original = Producer.of_graders([grader]), read_original(folder / "eye.dcm")
+    for grade, name in enumerate(grader.rules.grade_names):
+        result = Graded("eye.dcm", float(grade), grade, name, grade > 1, True)
+        values = content(structured_report(result, original, producer))
+        assert values["ICDR severity grade of diabetic retinopathy"] == f"ICDR grade {grade}: {name}"
+        assert ("Finding" in values) == (grade > 0)
+        assert not [word for word in values if word.startswith("Probability")]  # of a model without them
+
+
 @pytest.mark.parametrize("name", ["black.dcm", "grey.dcm"])
 def test_what_cannot_be_graded_has_a_reason_and_no_grade(folder, written, name):
     values = content(of(written[0]["report"], folder / name))
@@ -182,6 +194,9 @@ def test_lesions_are_segments_of_the_photograph(folder, written):
             assert masks[max(0, y - 40) : y + 40, max(0, x - 40) : x + 40, channel].any()
     frames = of(written[0]["lesions"], folder / "both.dcm", 2)
     assert frames.NumberOfFrames == 4
+    for each, kind in ((segmentation, made.PHOTOGRAPHY_8), (frames, made.TRUE_COLOR)):
+        named = {item.value for item in each.iterall() if item.keyword == "ReferencedSOPClassUID"}
+        assert named == {kind}
 
 
 def test_nothing_is_drawn_of_what_cannot_be_graded(folder, written):
