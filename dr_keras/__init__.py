@@ -7,9 +7,9 @@
     grader.explain("eye.jpg").overlay().save("why.png")
 
 The rooms, in the order in which data flows through them (each imports only from those before it): `data`,
-`models`, `training`, `explain`, `inference`, `evaluation`, `report`, `export`, `serving` and `beam`; `papers`
-holds what belongs to one paper alone. `metrics`, `grades`, `errors` and `files` may be used by all. Importing
-`dr_keras` loads none of them and no Keras: each is loaded when it is first used.
+`models`, `training`, `explain`, `inference`, `evaluation`, `report`, `export`, `dicom`, `serving` and `beam`;
+`papers` holds what belongs to one paper alone. `metrics`, `grades`, `errors` and `files` may be used by all.
+Importing `dr_keras` loads none of them and no Keras: each is loaded when it is first used.
 """
 
 import lazy_loader

@@ -1,5 +1,6 @@
 from . import beam as beam
 from . import data as data
+from . import dicom as dicom
 from . import errors as errors
 from . import evaluation as evaluation
 from . import explain as explain

@@ -158,6 +158,15 @@ def define_output(what, suffix, required=True):
     )
 
 
+def define_dicom_output(what):
+    """--dicom_output."""
+    flags.DEFINE_string(
+        "dicom_output",
+        None,
+        f"Folder to write, for its owner alone, since DICOM names the patient: {what}. The extra dicom.",
+    )
+
+
 def define_token_file(whose):
     """--token_file."""
     flags.DEFINE_string("token_file", None, f"File whose first line is the bearer token {whose}.")

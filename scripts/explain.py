@@ -6,7 +6,8 @@
 The maps of several models are averaged, such as RAM networks for images of 128 and 256 pixels. The second
 form takes photographs with true grades from a dataset, half rightly graded and half the most under-graded;
 photographs of a run with folds are explained by the network that wasn't trained on them. Every photograph has
-a row in maps.csv; a file that can't be read has the reason there. Research use only: no output may guide the
+a row in maps.csv; a file that can't be read has the reason there. --dicom_output writes the pictures of what
+came as DICOM as DICOM, too (docs/dicom.md). Research use only: no output may guide the
 care of a patient.
 """
 
@@ -43,6 +44,10 @@ flags.DEFINE_float(
     lower_bound=0.01,
 )
 flags.DEFINE_integer("max_side", 1024, "Longest side of the pictures, in pixels.", lower_bound=64)
+cli_flags.define_dicom_output(
+    "a Secondary Capture of the overlay for each photograph that came as DICOM, and of lesion networks a "
+    "Segmentation"
+)
 flags.DEFINE_integer("per_grade", 4, "With --data_dir: photographs of each true grade.", lower_bound=1)
 
 _OPTIONS = {"layer": ("gradcam", "occlusion"), "window": ("occlusion",), "stride": ("occlusion",)}
@@ -73,6 +78,8 @@ def main(argv):
             "expected photographs, or folders of them, after the flags, or else --data_dir"
         )
     paths = cli_flags.find_models()
+    if FLAGS.dicom_output:
+        cli_flags.require_packages("dicom", "pydicom", "highdicom")
     run_folder.check_report_dir(FLAGS.output_dir)
     if of_dataset:
         cli_flags.check_data()
@@ -102,6 +109,12 @@ def main(argv):
         results = grader.explainer_of(models, **options)(photographs, bar)
     names, model_names = writing.distinct_names(photographs), writing.distinct_names(paths).values()
     limit = FLAGS.scale or overlay.LIMITS[method]
+    dicom_results = None
+    if FLAGS.dicom_output:
+        from dr_keras.dicom.results import DicomResults
+
+        dicom_results = DicomResults(FLAGS.dicom_output, models)
+        results = dicom_results.explained(results, limit)
     failed = writing.write_explanations(
         FLAGS.output_dir, results, names, model_names, labels, limit, thresholds
     )
@@ -111,6 +124,8 @@ def main(argv):
             f"{table}: none of {failed} photographs could be explained; the table has the reasons"
         )
     print(f"{table}: {len(photographs) - failed} photographs explained, {failed} couldn't be")
+    if dicom_results:
+        print(dicom_results)
 
 
 if __name__ == "__main__":

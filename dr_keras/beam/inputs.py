@@ -4,6 +4,7 @@ import glob
 import os
 from pathlib import Path
 
+from dr_keras.data import dicom
 from dr_keras.data.layouts import photograph_files
 from dr_keras.errors import InputError
 
@@ -26,7 +27,8 @@ def find_photographs(named):
         found = photograph_files.list_photographs(sorted(glob.glob(str(named), recursive=True)))
     else:
         found = photograph_files.list_photographs([named])
-        found = [] if found == [named] and (os.path.isdir(named) or not os.path.exists(named)) else found
+        is_missing = os.path.isdir(named) or not os.path.exists(dicom.split_frame(named)[0])
+        found = [] if found == [named] and is_missing else found
     empty = True
     for path in found:
         empty = False

@@ -10,10 +10,9 @@ import numpy as np
 import simplejpeg
 from PIL import Image
 
-from dr_keras.data import containers
+from dr_keras.data import containers, dicom, dicom_pixels
 from dr_keras.errors import InputError
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp")
 MAX_PIXELS = 150_000_000  # three times the largest fundus cameras; guards against decompression bombs
 MIN_SIDE = 32
 ORIENTATION = 274  # the EXIF tag
@@ -39,7 +38,7 @@ def read_image(path, min_side=None):
     Greyscale, RGBA, CMYK and 16-bit files are converted; an EXIF orientation is applied.
 
     Args:
-        path: the file.
+        path: the file, or `eye.dcm#2` for the second frame of a DICOM file.
         min_side: if given, a JPEG may be decoded at 1/2, 1/4 or 1/8 scale as long as its shorter
             side keeps at least this many pixels. The DCT is then inverted at that scale, which is
             both an anti-aliased reduction and several times cheaper.
@@ -50,8 +49,9 @@ def read_image(path, min_side=None):
     Raises:
         InputError: if the file is missing, empty, truncated, too small, too large or no image.
     """
-    data, name = read_bytes(path), str(path)
-    header = read_header(data, name)
+    file, frame = dicom.split_frame(path)
+    data, name = read_bytes(file), str(path)
+    header = read_header(data, name, frame)
     return decode_image(data, name, header.reduction(min_side), header)
 
 
@@ -85,10 +85,10 @@ def decode_image(data, name, factor=1, header=None):
         )
     if min(width, height) < MIN_SIDE:
         raise InputError(f"{name}: {width}x{height} pixels, expected at least {MIN_SIDE}x{MIN_SIDE}")
-    decode = _decode_jpeg if header.kind == "JPEG" else _decode_png if header.kind == "PNG" else _decode_other
+    decode = _DECODERS.get(header.kind, _decode_other)
     try:
         image = decode(data, header, factor)
-    except _Damaged as damage:
+    except (_Damaged, dicom_pixels.DamagedPixels) as damage:
         raise InputError(f"{name}: {damage}") from None
     except Exception:  # of three libraries, and of memory; no photograph ends a run
         raise InputError(f"{name}: the {header.kind} file is damaged and can't be decoded") from None
@@ -112,7 +112,10 @@ def _set_upright(pixels, orientation):
 
 @dataclasses.dataclass(frozen=True)
 class Header:
-    """What a file says before it is decoded: `page` is the largest; `mode`, `compression`: Pillow's words."""
+    """What a file says before it is decoded; `mode` and `compression` are Pillow's words.
+
+    `page` is the position of the largest page, or of the frame of a DICOM file that was asked for.
+    """
 
     kind: str
     width: int
@@ -141,13 +144,25 @@ class _Damaged(Exception):
     """Why a picture can't be decoded, in words for the user."""
 
 
-def read_header(data, name):
-    """Reads the `Header` of a file's bytes; raises `InputError` if they aren't an image.
+def read_header(data, name, frame=None):
+    """Reads the `Header` of a file's bytes.
 
     A PNG's takes about as long as its pixels, since its orientation may lie behind them: read it once.
+
+    Args:
+        data: bytes of the file.
+        name: what errors call it.
+        frame: number, from 1, of the photograph in a DICOM file of several; None takes the only one.
+
+    Raises:
+        InputError: if the bytes aren't an image, or a DICOM file of several photographs and none is named.
     """
     if not data:
         raise InputError(f"{name}: the file is empty")
+    if dicom.is_dicom(data):
+        found = dicom.read_header(data, name)
+        index = dicom.frame_index(found, frame, name)
+        return Header(dicom.KIND, found.width, found.height, 1, index)
     is_png = data[: len(_PNG_START)] == _PNG_START and data[12:16] == b"IHDR"
     if is_png and len(data) > 33:  # whatever its metadata are
         width, height = (int.from_bytes(data[place : place + 4], "big") for place in (16, 20))
@@ -162,7 +177,7 @@ def read_header(data, name):
     except Image.DecompressionBombError:
         raise InputError(f"{name}: too large, expected at most {MAX_PIXELS // 10**6} megapixels") from None
     except Exception as error:  # Pillow's format plugins raise many kinds for damaged headers
-        expected = "expected JPEG, PNG, TIFF, WebP or BMP"
+        expected = "expected JPEG, PNG, TIFF, WebP, BMP or DICOM"
         raise InputError(f"{name}: not an image, or its header is damaged ({expected})") from error
 
 
@@ -261,3 +276,10 @@ def _decode_by_opencv(data, flag=None):
     if image is None:
         raise _Damaged("the file is damaged and can't be decoded")
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+
+
+def _decode_dicom(data, header, factor):
+    return dicom_pixels.decode_frame(data, header.page)
+
+
+_DECODERS = {"JPEG": _decode_jpeg, "PNG": _decode_png, dicom.KIND: _decode_dicom}

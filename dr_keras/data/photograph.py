@@ -8,7 +8,7 @@ import os
 import cv2
 import numpy as np
 
-from dr_keras.data import decoding, fundus, normalization, quality, synthetic
+from dr_keras.data import decoding, dicom, fundus, normalization, quality, synthetic
 
 _DRAWN_HEIGHT = 512  # pixels, where a synthetic photograph is wanted whole
 _BGR_RATIO = 1.3  # mean blue over mean red: a retina reflects far more red than blue
@@ -21,7 +21,8 @@ class PreparedImage:
     Attributes:
         pixels: uint8 (size, size, 3), RGB, 0-255.
         field_of_view: where the retina lay in the original photograph, in its pixels.
-        sha256: of the source file; "" for a synthetic photograph or an array.
+        sha256: of the source file, and of the frame's number where the file has several; "" for a synthetic
+            photograph or an array.
     """
 
     pixels: np.ndarray
@@ -37,7 +38,8 @@ class Photograph:
 
     Args:
         source: path of a file, name of a synthetic photograph, encoded bytes, PIL image, or uint8 array
-            (height, width, 3), RGB, 0-255.
+            (height, width, 3), RGB, 0-255. `eye.dcm#2` is the second frame of a DICOM file. One of several
+            frames, none of which is named, is refused when it is read: which eye is meant isn't guessed.
         name: what errors and tables call it; default: the path, or "photograph".
 
     Raises:
@@ -50,7 +52,8 @@ class Photograph:
         if is_path and synthetic.is_synthetic(source):
             self._pixels = _Drawn(str(source))
         elif is_path:
-            self._pixels = _Encoded(functools.partial(decoding.read_bytes, source), self.name)
+            path, frame = dicom.split_frame(source)
+            self._pixels = _Encoded(functools.partial(decoding.read_bytes, path), self.name, frame)
         elif isinstance(source, (bytes, bytearray, memoryview)):
             self._pixels = _Encoded(functools.partial(bytes, source), self.name)
         else:
@@ -118,10 +121,10 @@ class Photograph:
 
 
 class _Encoded:
-    """Pixels of an encoded file, whose bytes `read` returns."""
+    """Pixels of an encoded file, whose bytes `read` returns, or of a `frame` of it."""
 
-    def __init__(self, read, name):
-        self._read, self._name = read, name
+    def __init__(self, read, name, frame=None):
+        self._read, self._name, self._frame = read, name, frame
         self._images = {}
 
     @functools.cached_property
@@ -130,7 +133,7 @@ class _Encoded:
 
     @functools.cached_property
     def _header(self):
-        return decoding.read_header(self._data, self._name)
+        return decoding.read_header(self._data, self._name, self._frame)
 
     def decoded(self, shorter_side=None, longer_side=None):
         """The picture at the smallest scale that keeps one of the sides at so many pixels."""
@@ -143,7 +146,10 @@ class _Encoded:
         return self._header.upright_size
 
     def sha256(self):
-        return hashlib.sha256(self._data).hexdigest()
+        digest = hashlib.sha256(self._data)
+        if self._frame is not None:
+            digest.update(f"#{self._frame}".encode())
+        return digest.hexdigest()
 
 
 class _Array:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+from dr_keras.data import dicom
 from dr_keras.data.parallel import map_in_order
 from dr_keras.data.photograph import Photograph
 from dr_keras.data.synthetic import is_synthetic
@@ -98,7 +99,7 @@ def _state(path):
     if is_synthetic(path):
         return 0, 0
     try:
-        found = os.stat(path)
+        found = os.stat(dicom.split_frame(path)[0])
     except OSError:
         return -1, 0
     return found.st_size, found.st_mtime_ns

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 
 from dr_keras import files
+from dr_keras.data.dicom import split_name
 from dr_keras.explain.contact_sheet import ContactSheet
 from dr_keras.explain.lesion_findings import Lesion
 from dr_keras.explain.overlay import LIMITS, overlay
@@ -141,7 +142,7 @@ def distinct_names(paths):
     Returns:
         Dict of path -> name without suffix. No two names differ only in upper and lower case.
     """
-    parts = {path: [*PurePath(path).parent.parts, PurePath(path).stem] for path in paths}
+    parts = {path: [*PurePath(path).parent.parts, _stem(path)] for path in paths}
     depths = dict.fromkeys(paths, 1)
     while True:
         names = {path: "_".join(parts[path][-depth:]).lstrip("/_") for path, depth in depths.items()}
@@ -158,3 +159,9 @@ def distinct_names(paths):
             names[path] = f"{name}-{number}"
         taken.add(names[path].lower())
     return names
+
+
+def _stem(path):
+    """A file's name without suffix; of a DICOM file's frame with its number, `eye-2`."""
+    file, frame = split_name(PurePath(path).name)
+    return PurePath(file).stem + (f"-{frame}" if frame else "")

@@ -12,9 +12,10 @@ import numpy as np
 import urllib3
 from urllib3.exceptions import HTTPError, InvalidHeader, MaxRetryError, ReadTimeoutError
 
-from dr_keras.data import decoding
+from dr_keras.data import decoding, dicom
 from dr_keras.errors import InputError
 from dr_keras.inference.graded import Graded
+from dr_keras.serving.plain_photographs import plain_bytes
 
 SIGNATURE = "serving_default"
 PHOTOGRAPHS = "image_bytes"
@@ -243,8 +244,10 @@ def score_files(client, paths, tries=8):
 
 
 def _score_file(client, retry, path):
+    """Of a DICOM file the picture alone is sent, without what it says of the patient."""
+    file, frame = dicom.split_frame(path)
     try:
-        data = decoding.read_bytes(path)
+        data = plain_bytes(decoding.read_bytes(file), frame)
     except InputError as error:
         return _failed(str(error).removeprefix(f"{path}: "))
     return client(data, retry)

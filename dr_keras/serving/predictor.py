@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 
 from dr_keras.data import decoding
+from dr_keras.serving import plain_photographs
 from dr_keras.serving.batching import Batcher
 from dr_keras.serving.refusal import Refused
 from dr_keras.serving.servable import OCCLUDE, PHOTOGRAPHS
@@ -53,6 +54,7 @@ class Predictor:
             Refused: 400 for wrong inputs, photographs of too many pixels, or if none of the photographs can
                 be read; 413 and 503 where the queue has no room; 504 if it takes too long.
         """
+        inputs, reasons = await self._plain(inputs)
         rows = _split(inputs, self.servable.inputs(signature))
         costs = [self._cost(number, row) for number, row in enumerate(rows)]
         if signature == OCCLUDE:
@@ -64,6 +66,8 @@ class Predictor:
         except TimeoutError:
             raise self.too_late() from None
         outputs = {name: _stack([result[name] for result in results]) for name in results[0]}
+        for number, reason in reasons.items():
+            outputs["message"][number] = reason.encode()
         if PHOTOGRAPHS in inputs:
             _refuse_unreadable(outputs)
         return outputs
@@ -75,6 +79,22 @@ class Predictor:
     async def close(self):
         """Finishes what waits."""
         await self._batcher.close()
+
+    async def _plain(self, inputs):
+        """Inputs whose DICOM files are made plain, and {number: why it can't be read} of those that can't."""
+        rows = inputs.get(PHOTOGRAPHS)
+        if rows is None or rows.ndim != 1:
+            return inputs, {}
+        rows, reasons, too_large = await asyncio.to_thread(
+            plain_photographs.plain_rows, rows, self.limits.max_pixels
+        )
+        if too_large:
+            raise self._too_large(too_large[0])
+        return inputs | {PHOTOGRAPHS: rows}, reasons
+
+    def _too_large(self, number):
+        most = f"{self.limits.max_pixels / 1e6:g} megapixels"
+        return Refused(400, f"photograph {number}: expected at most {most}")
 
     def _run(self, key, rows):
         return self.servable.run(key[0], rows)
@@ -91,9 +111,7 @@ class Predictor:
         except Exception:  # Pillow raises many kinds for damaged headers; the model's answer will say why
             return _BATCH_PIXELS
         if width * height > self.limits.max_pixels:
-            raise Refused(
-                400, f"photograph {number}: expected at most {self.limits.max_pixels / 1e6:g} megapixels"
-            )
+            raise self._too_large(number)
         size = self.servable.metadata.get("image_size", decoding.MIN_SIDE)
         return width * height / (decoding.reduction(min(width, height), size) ** 2 if kind == "JPEG" else 1)
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from dr_keras.errors import InputError
 from dr_keras.files import atomic_path
+from dr_keras.serving.plain_photographs import plain_bytes
 from dr_keras.serving.telemetry import LOG
 
 
@@ -38,6 +39,8 @@ def make_folder(folder):
 def save(folder, data, result):
     """Saves a photograph and its result under a name made of the time and chance, both or neither.
 
+    A DICOM file is saved as a PNG, without what it says of the patient.
+
     Args:
         folder: from `make_folder`.
         data: bytes of the photograph's file.
@@ -48,6 +51,7 @@ def save(folder, data, result):
     """
     time = datetime.datetime.now(datetime.timezone.utc).strftime("%Y%m%dT%H%M%SZ")
     stem = Path(folder) / f"{time}-{secrets.token_hex(4)}"
+    data = plain_bytes(data)
     suffix = ".png" if data.startswith(b"\x89PNG") else ".jpg"
     contents = {suffix: data, ".json": json.dumps(result, indent=2, ensure_ascii=False).encode() + b"\n"}
     try:

@@ -315,3 +315,53 @@ def test_grpc_gives_the_same(tiny, folder, photographs, graded, tmp_path):
             request.inputs["image_bytes"].tensor_shape.dim[0].size = 10**9
             with pytest.raises(grpc.RpcError, match="at most 64 values"):
                 call(stub.Predict, request)
+
+
+# DICOM files: graded as the same pixels in a PNG, and nothing of the patient kept
+
+
+@pytest.fixture(scope="module")
+def picture(photographs):
+    """A photograph's pixels, and their PNG."""
+    pixels = cv2.imdecode(np.frombuffer(photographs[2], np.uint8), cv2.IMREAD_COLOR)[..., ::-1]
+    return pixels, cv2.imencode(".png", pixels[..., ::-1])[1].tobytes()
+
+
+def test_dicom_files_are_graded_and_kept_without_the_patient(tiny, picture, tmp_path):
+    import dicom_files as made
+
+    pixels, png = picture
+    data = made.file_bytes(made.dataset_of(pixels))
+    ct = made.file_bytes(made.dataset_of(pixels, SOPClassUID="1.2.840.10008.5.1.4.1.1.2"))
+    several = made.file_bytes(made.dataset_of(np.stack([pixels, pixels[:, ::-1]])))
+    with serving(tiny, save_dir=tmp_path / "kept") as server:
+        status, answer = server.post("/grade", data)
+        assert status == 200 and answer == server.post("/grade", png)[1]
+        status, answer = server.post("/grade", several)
+        assert status == 400 and "2 frames, each a photograph of its own" in answer["error"]
+        rows = [{"b64": base64.b64encode(each).decode()} for each in (png, ct, data)]
+        status, answer = server.post(f"/v1/models/{tiny.name}:predict", {"instances": rows})
+        first, refused, same = answer["predictions"]
+        assert status == 200 and first == same
+        assert refused["message"].startswith("a DICOM file of CT Image Storage; expected a photograph")
+        status, _, page = server.ask("POST", "/report", data)
+        assert status == 200 and not any(word.encode() in page for word in made.IDENTIFYING)
+        (tmp_path / "both.dcm").write_bytes(several)
+        paths = [f"{tmp_path}/both.dcm#1", f"{tmp_path}/both.dcm"]
+        results = list(score_files(RestClient(server.page, tiny.name), paths))
+        assert results[0].score == pytest.approx(float(first["score"]), abs=1e-3)
+        assert results[1].reason.startswith("2 frames")
+    kept = sorted(path for path in (tmp_path / "kept").iterdir() if path.suffix != ".json")
+    assert [path.suffix for path in kept] == [".png", ".png"]
+    np.testing.assert_array_equal(cv2.imread(str(kept[0]))[..., ::-1], pixels)
+
+
+def test_a_dicom_file_beyond_the_servers_limit_isnt_decoded(tiny, picture):
+    import dicom_files as made
+
+    from dr_keras.serving.settings import Limits
+
+    data = made.file_bytes(made.dataset_of(picture[0]))
+    with serving(tiny, limits=Limits(max_pixels=1000)) as server:
+        status, answer = server.post("/grade", data)
+    assert (status, answer["error"]) == (400, "photograph 0: expected at most 0.001 megapixels")

@@ -6,7 +6,7 @@ import io
 import re
 from pathlib import Path
 
-from dr_keras.data.decoding import IMAGE_SUFFIXES
+from dr_keras.data.suffixes import IMAGE_SUFFIXES
 from dr_keras.errors import InputError
 from dr_keras.grades import NUM_GRADES
 

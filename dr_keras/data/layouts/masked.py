@@ -3,7 +3,7 @@
 import dataclasses
 from pathlib import Path
 
-from dr_keras.data.decoding import IMAGE_SUFFIXES
+from dr_keras.data.suffixes import IMAGE_SUFFIXES
 from dr_keras.errors import InputError
 from dr_keras.lesion_kinds import LESIONS, OPTIC_DISC
 

@@ -2,9 +2,17 @@
 
 import re
 
+from dr_keras.data.dicom import frame_names, split_name
 from dr_keras.data.layouts.label_files import Label, eye_of, read_rows
-from dr_keras.data.layouts.photograph_files import PhotographIndex, image_name, make_records, missing_note
+from dr_keras.data.layouts.photograph_files import (
+    PhotographIndex,
+    image_name,
+    make_records,
+    missing_note,
+    whose,
+)
 from dr_keras.data.records import Record
+from dr_keras.data.suffixes import DICOM_SUFFIXES
 
 _SPLIT_NAMES = {
     "": "",
@@ -39,8 +47,8 @@ def find_csv(root):
 def read_csv(root):
     """Reads a CSV file with the columns `image,level[,patient][,eye][,split]`.
 
-    Images are paths or names of files in the CSV's folder. Names like EyePACS's tell patient and
-    eye where the columns don't.
+    Images are paths or names of files in the CSV's folder. DICOM files, and names like EyePACS's, tell
+    patient and eye where the columns don't.
     """
     path = find_csv(root)
     rows = read_rows(path, ("image", "level"), optional=("patient", "eye", "split"))
@@ -66,15 +74,16 @@ def find_folders(root):
 def read_folders(root):
     """Reads class folders `0`-`4` or named after the grades, under train/validation/test or not.
 
-    Names like EyePACS's tell patient and eye.
+    DICOM files, and names like EyePACS's, tell patient and eye. Each frame of a DICOM file is a photograph.
     """
     folders = find_folders(root)
     records = []
     for folder, (split, grade) in folders.items():
-        for path in PhotographIndex(folder).paths:
-            patient, eye = eye_of(path.name)
-            name = image_name(path, root)
-            records.append(Record(name, str(path), grade, patient or name, eye, split))
+        for file in PhotographIndex(folder).paths:
+            patient, eye = whose(file)
+            for path in frame_names(file):
+                name = image_name(path, root)
+                records.append(Record(name, str(path), grade, patient or image_name(file, root), eye, split))
     parents = {parent for _, parent in _split_folders(root)}
     others = [f for parent in sorted(parents) for f in _subfolders(parent) if f not in {*folders, *parents}]
     notes = []
@@ -100,7 +109,8 @@ def _label(row):
         raise row.error(f"eye {row['eye']!r} isn't left or right")
     if split not in _SPLIT_NAMES:
         raise row.error(f"split {row['split']!r} isn't train, validation or test")
-    patient, eye_by_name = eye_of(row["image"])
+    is_dicom = split_name(row["image"])[0].lower().endswith(DICOM_SUFFIXES)  # it tells both itself
+    patient, eye_by_name = ("", "") if is_dicom else eye_of(row["image"])
     patient = row["patient"] or patient
     return Label(row, row["image"], row.grade("level"), patient, eye or eye_by_name, _SPLIT_NAMES[split])
 

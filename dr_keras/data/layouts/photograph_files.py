@@ -4,12 +4,14 @@ import collections
 import os
 from pathlib import Path
 
-from dr_keras.data.decoding import IMAGE_SUFFIXES
-from dr_keras.data.layouts.label_files import without_suffix
+from dr_keras.data import dicom
+from dr_keras.data.layouts.label_files import eye_of, without_suffix
 from dr_keras.data.records import Record
+from dr_keras.data.suffixes import IMAGE_SUFFIXES
 from dr_keras.errors import InputError
 
 _NAMES_SHOWN = 5
+_DIRECTORY = "DICOMDIR"  # a disk's table of contents
 
 
 class PhotographIndex:
@@ -34,15 +36,19 @@ class PhotographIndex:
     def find(self, name):
         """Returns the path of photograph `name`, or None.
 
-        `name` may be a path from the folder or a file name, with or without suffix; a match of the
-        whole path goes before one of the file name.
+        `name` may be a path from the folder or a file name, with or without suffix, and may end in the number
+        of a DICOM file's frame; a match of the whole path goes before one of the file name.
 
         Raises:
             InputError: if several files answer to the name.
         """
         exact = Path(os.path.normpath(self.folder / name))
-        if os.path.isfile(exact):  # unlike Path.is_file, False for impossible names too
+        if os.path.isfile(dicom.split_frame(exact)[0]):  # unlike Path.is_file, False for impossible names too
             return exact
+        file, frame = dicom.split_name(name)
+        if frame is not None:
+            path = self.find(file)
+            return path and Path(f"{path}#{frame}")
         key = name.replace("\\", "/").removeprefix("./").lower()
         found = next((paths for paths in self._candidates(key) if paths), ())
         if len(found) > 1:
@@ -57,17 +63,29 @@ class PhotographIndex:
 
 
 def list_photographs(paths):
-    """Lists the files that paths name: files as they are, of folders the photographs in them, sorted.
+    """Lists the photographs that paths name: of folders those in them, sorted.
 
-    A file that isn't there, or a folder without a photograph, is listed too, for its error to be told.
+    Each frame of a DICOM file is one, `eye.dcm#1`, `eye.dcm#2`, where there are several. A file that isn't
+    there, or a folder without a photograph, is listed too, for its error to be told.
 
     Returns:
         List of paths as text, each once.
     """
     found = []
     for path in paths:
-        found += (sorted(map(str, _walk(path))) or [path]) if os.path.isdir(path) else [path]
+        files = (sorted(map(str, _walk(path))) or [path]) if os.path.isdir(path) else [path]
+        found += [name for file in files for name in dicom.frame_names(file)]
     return list(dict.fromkeys(found))
+
+
+def whose(path):
+    """Tells (patient, eye) of a photograph: a DICOM file's own words, else a name like EyePACS's, else "".
+
+    The patient of a DICOM file is a hash, see `dicom.patient_hash`.
+    """
+    patient, eye = dicom.whose(path)
+    by_name = eye_of(os.path.basename(dicom.split_frame(path)[0]))
+    return patient or by_name[0], eye or by_name[1]
 
 
 def make_records(root, labels, index):
@@ -99,9 +117,10 @@ def make_records(root, labels, index):
         if path is None:
             missing.append(label.name)
             continue
-        image = image_name(path, root)
-        patient = label.patient or image
-        records.append(Record(image, str(path), label.grade, patient, label.eye, label.split))
+        image, is_dicom = image_name(path, root), dicom.is_dicom_file(dicom.split_frame(path)[0])
+        patient, eye = whose(path) if is_dicom else ("", "")
+        patient, eye = label.patient or patient or image, label.eye or eye
+        records.append(Record(image, str(path), label.grade, patient, eye, label.split))
     notes = [f"{repeated} repeated rows with equal labels were merged"] if repeated else []
     return records, missing, notes
 
@@ -132,5 +151,12 @@ def _walk(folder):
     for parent, folders, files in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith((".", "__"))]
         for name in files:
-            if name.lower().endswith(IMAGE_SUFFIXES) and not name.startswith("."):
+            if not name.startswith(".") and _is_photograph(parent, name):
                 yield Path(parent, name)
+
+
+def _is_photograph(parent, name):
+    """Whether a file counts: by its suffix or, if it has none of those, by how it begins."""
+    if name.lower().endswith(IMAGE_SUFFIXES):
+        return True
+    return name.upper() != _DIRECTORY and dicom.is_dicom_file(os.path.join(parent, name))
