@@ -11,8 +11,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = (
-    "data", "models", "training", "explain", "inference", "evaluation", "report", "export", "dicom", "serving",
-    "beam", "papers",
+    "data", "models", "training", "explain", "inference", "evaluation", "report", "export", "dicom",
+    "serving", "beam", "papers",
 )  # fmt: skip
 LEAVES = ("errors", "files", "grades", "lesion_kinds", "metrics", "shipped")
 MODULES = sorted((ROOT / "dr_keras").rglob("*.py"))

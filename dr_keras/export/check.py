@@ -54,8 +54,8 @@ def require_agreement(compared, least):
     if not compared["agreement"] >= least:
         raise InputError(
             f"--min_agreement={least:g}: only {100 * compared['agreement']:.1f} % of "
-            f"{compared['photographs']} photographs have the grade that Keras gives them; nothing was written. "
-            "Try --quantize=float16, photographs like those to be graded as --data_dir, or a lower number"
+            f"{compared['photographs']} photographs have the grade that Keras gives them; nothing was "
+            "written. Try --quantize=float16, photographs like those to be graded as --data_dir, or a lower number"
         )
 
 
@@ -121,4 +121,5 @@ def export_checked(
     with files.atomic_path(path) as temporary:
         temporary.write_bytes(content)
     milliseconds = 1000 * latency(runtime.score, images[:1])
-    return f"{len(content) / 1e6:.1f} MB, {milliseconds:.1f} ms a photograph; {describe(checked, prepared.name == SYNTHETIC)}"
+    found = describe(checked, prepared.name == SYNTHETIC)
+    return f"{len(content) / 1e6:.1f} MB, {milliseconds:.1f} ms a photograph; {found}"

@@ -68,7 +68,9 @@ def _convert(graders, quantize, images=None, shift=0.0):
         if quantize == "float16":
             converter.target_spec.supported_types = [tf.float16]
         if quantize == "int8":
-            converter.representative_dataset = lambda: ({"image": image[None].astype("float32")} for image in images)
+            converter.representative_dataset = lambda: (
+                {"image": image[None].astype("float32")} for image in images
+            )
             return _selectively_quantized(converter, graders)
         return converter.convert()
 

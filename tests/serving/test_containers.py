@@ -19,7 +19,9 @@ def dockerfile():
 
 
 def test_what_the_image_copies_is_in_the_checkout():
-    copied = [shlex.split(rest)[:-1] for name, rest in dockerfile() if name == "COPY" and "--from" not in rest]
+    copied = [
+        shlex.split(rest)[:-1] for name, rest in dockerfile() if name == "COPY" and "--from" not in rest
+    ]
     names = [name for some in copied for name in some]
     assert {"setup.cfg", "dr_keras", "scripts", "flags", "savedmodels"} <= set(names)
     assert all((ROOT / name).exists() for name in names)
