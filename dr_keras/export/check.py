@@ -55,7 +55,8 @@ def require_agreement(compared, least):
         raise InputError(
             f"--min_agreement={least:g}: only {100 * compared['agreement']:.1f} % of "
             f"{compared['photographs']} photographs have the grade that Keras gives them; nothing was "
-            "written. Try --quantize=float16, photographs like those to be graded as --data_dir, or a lower number"
+            "written. Try --quantize=float16, photographs like those to be graded as --data_dir, or a lower "
+            "number"
         )
 
 
