@@ -14,7 +14,7 @@ from dr_keras.shipped import GRADER, model_path, shipped_path
 # What a script defines through this module is listed as its own, in --help and run.cfg.
 flags.disclaim_key_flags()
 
-LAYOUTS = ("auto", "synthetic", "idrid", "eyepacs", "aptos", "messidor2", "ddr", "csv", "folders")
+LAYOUTS = ("auto", "synthetic", "idrid", "eyepacs", "aptos", "messidor2", "deepdrid", "ddr", "csv", "folders")
 IMAGE_SIZES = (128, 256, 384, 512, 640, 768, 1024)
 RUNNERS = (
     "DirectRunner",

@@ -95,6 +95,51 @@ def test_aptos(tmp_path):
     ]
 
 
+def test_aptos_divided_again(tmp_path):
+    for table, folder, name in (("train_1", "train", "a"), ("valid", "val", "b"), ("test", "test", "c")):
+        write(tmp_path, f"{table}.csv", f"id_code,diagnosis\n{name},2\n")
+        touch(tmp_path, f"{folder}_images/{folder}_images/{name}.png")
+    dataset = load_dataset(tmp_path)
+    assert dataset.name == "aptos"
+    assert [(r.image, r.split) for r in dataset.records] == [
+        ("train_images/train_images/a.png", "train"),
+        ("val_images/val_images/b.png", "validation"),
+        ("test_images/test_images/c.png", "test"),
+    ]
+
+
+def test_deepdrid_has_a_grade_for_each_eye(tmp_path):
+    header = "patient_id,image_id,image_path,Overall quality,left_eye_DR_Level,right_eye_DR_Level,"
+    header += "patient_DR_Level\n"
+    folder = "regular_fundus_images/regular-fundus-{0}"
+    path = "\\\\regular-fundus-training\\\\1\\\\1_l1.jpg"
+    rows = [f"1,1_l1,{path},0,3,,4", "1,1_r1,,1,,4,4", "2,2_l1,,1,5,,5"]
+    write(tmp_path, f"{folder}/regular-fundus-{{0}}.csv".format("training"), header + "\n".join(rows) + "\n")
+    touch(tmp_path, *(f"{folder}/Images/{n[0]}/{n}.jpg".format("training") for n in ("1_l1", "1_r1", "2_l1")))
+    dataset = load_dataset(tmp_path)
+    assert dataset.name == "deepdrid"
+    images = f"{folder}/Images/1".format("training")
+    assert summary(dataset) == [
+        (f"{images}/1_l1.jpg", 3, "1", "left", "train"),
+        (f"{images}/1_r1.jpg", 4, "1", "right", "train"),
+    ]
+    assert dataset.notes == ("regular-fundus-training.csv: 1 photographs with label 5 (ungradable) dropped",)
+
+
+def test_other_names_of_columns_and_eyes(tmp_path):
+    write(
+        tmp_path,
+        "anything.csv",
+        "Filename,Diagnosis,Patient_ID\nPatient001_L.jpg,1,\n12_OD.png,2,\n7-os.jpg,0,x\n",
+    )
+    touch(tmp_path, "Patient001_L.jpg", "12_OD.png", "7-os.jpg")
+    assert summary(load_dataset(tmp_path)) == [
+        ("Patient001_L.jpg", 1, "Patient001", "left", ""),
+        ("12_OD.png", 2, "12", "right", ""),
+        ("7-os.jpg", 0, "x", "left", ""),
+    ]
+
+
 def test_messidor2_drops_ungradable_and_reads_pairs(tmp_path):
     header = "image_id,adjudicated_dr_grade,adjudicated_dme,adjudicated_gradable\n"
     write(tmp_path, "messidor_data.csv", header + "a_PP.png,0.0,0,1\nb_PP.png,,,0\nIM2.jpg,3,1,1\n")
@@ -243,8 +288,8 @@ def test_label_out_of_range_names_file_row_and_value(tmp_path, label):
 
 
 def test_missing_column_names_those_found(tmp_path):
-    write(tmp_path, "labels.csv", "image,grade,,\na.jpg,0,,\n")
-    assert error_of(tmp_path) == f"{tmp_path / 'labels.csv'}: no column 'level' (columns found: image, grade)"
+    write(tmp_path, "labels.csv", "image,stage,,\na.jpg,0,,\n")
+    assert error_of(tmp_path) == f"{tmp_path / 'labels.csv'}: no column 'level' (columns found: image, stage)"
 
 
 def test_repeated_rows_merge_if_equal_and_fail_if_not(tmp_path):

@@ -69,7 +69,7 @@ BAD_LABELS = {
         "image,level\n00.png,1\n01.png,9\n",
         "labels.csv, row 3: label '9' isn't a whole number from 0 to 4",
     ),
-    "no column": ("image,grade\n00.png,1\n", "labels.csv: no column 'level' (columns found: image, grade)"),
+    "no column": ("image,stage\n00.png,1\n", "labels.csv: no column 'level' (columns found: image, stage)"),
     "empty": ("", "labels.csv: the file is empty"),
     "contradiction": (
         "image,level\n00.png,1\n00.png,2\n",

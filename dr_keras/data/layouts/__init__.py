@@ -15,8 +15,17 @@ _LAYOUTS = {
         public.read_idrid,
     ),
     "eyepacs": ("trainLabels.csv", public.find_eyepacs, public.read_eyepacs),
-    "aptos": ("train.csv and train_images/", public.find_aptos, public.read_aptos),
+    "aptos": (
+        "train.csv (or train_1.csv, valid.csv, test.csv) and train_images/",
+        public.find_aptos,
+        public.read_aptos,
+    ),
     "messidor2": ("messidor_data.csv", public.find_messidor2, public.read_messidor2),
+    "deepdrid": (
+        "regular_fundus_images/regular-fundus-training/regular-fundus-training.csv",
+        public.find_deepdrid,
+        public.read_deepdrid,
+    ),
     "ddr": (
         "DR_grading/train.txt, valid.txt or test.txt",
         public.find_ddr,

@@ -10,7 +10,8 @@ from dr_keras.data.suffixes import IMAGE_SUFFIXES
 from dr_keras.errors import InputError
 from dr_keras.grades import NUM_GRADES
 
-_EYE_NAME = re.compile(r"^(.+)_(left|right)$", re.IGNORECASE)
+_EYE_NAME = re.compile(r"^(.+)[_. -](left|right|l|r|os|od)$", re.IGNORECASE)
+_EYES = {"left": "left", "l": "left", "os": "left", "right": "right", "r": "right", "od": "right"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,6 +97,12 @@ def read_rows(path, required, optional=()):
     return rows
 
 
+def column_of(path, names):
+    """Returns that of several names which a CSV file has as a column, the first of them if it has none."""
+    header = [cell.strip().lower() for cell in next(_cells(path), (1, []))[1]]
+    return next((name for name in names if name.lower() in header), names[0])
+
+
 def read_list(path):
     """Reads lines of `name label`, as DDR has them, into `Row`s with the columns image and level."""
     rows = []
@@ -110,9 +117,13 @@ def read_list(path):
 
 
 def eye_of(name):
-    """Splits EyePACS's `<patient>_left` or `_right`; returns (patient, eye), or ("", "") for others."""
+    """Splits names like EyePACS's `<patient>_left`, `Patient001_L` or `12_OD` (oculus dexter, the right one).
+
+    Returns:
+        (patient, "left" or "right"), or ("", "") for other names.
+    """
     match = _EYE_NAME.match(without_suffix(Path(name).name))
-    return (match[1], match[2].lower()) if match else ("", "")
+    return (match[1], _EYES[match[2].lower()]) if match else ("", "")
 
 
 def without_suffix(name):

@@ -9,7 +9,14 @@ _IDRID_SPLITS = {
     "test": ("b. Testing Set", "b. *Testing*.csv"),
 }
 _DDR_SPLITS = {"train": "train", "valid": "validation", "test": "test"}
-_DDR_UNGRADABLE = "5"
+_APTOS_DIVIDED = {
+    ("train_1.csv", "train_images"): "train",
+    ("valid.csv", "val_images"): "validation",
+    ("test.csv", "test_images"): "test",
+}
+_DEEPDRID_SPLITS = {"training": "train", "validation": "validation"}
+_DEEPDRID_LEVELS = {"left": "left_eye_DR_Level", "right": "right_eye_DR_Level"}
+_UNGRADABLE = "5"
 
 
 def find_idrid(root):
@@ -58,19 +65,70 @@ def read_eyepacs(root):
 
 
 def find_aptos(root):
-    """Returns APTOS's label file in `root`, or None."""
-    path = _existing(root / "train.csv")
-    return path if path and (root / "train_images").is_dir() else None
+    """Returns {(label file, folder of photographs): split} of APTOS in `root`; empty if it isn't there."""
+    divided = {(root / table, root / folder): split for (table, folder), split in _APTOS_DIVIDED.items()}
+    whole = {(root / "train.csv", root / "train_images"): "train"}
+    parts = divided if (root / "train_1.csv").is_file() else whole
+    return {
+        (table, folder): split
+        for (table, folder), split in parts.items()
+        if table.is_file() and folder.is_dir()
+    }
 
 
 def read_aptos(root):
-    """Reads APTOS 2019 (Kaggle): `train.csv` and `train_images/`; its test labels were never published."""
-    path = root / "train.csv"
-    rows = read_rows(path, ("id_code", "diagnosis"))
-    labels = [Label(row, row["id_code"], row.grade("diagnosis"), split="train") for row in rows]
+    """Reads APTOS 2019 (Kaggle): `train.csv` and `train_images/`, as its test labels were never published.
+
+    Or its labelled part as divided again on Kaggle into `train_1.csv`, `valid.csv` and `test.csv`.
+    """
     records, notes = [], []
-    _append(records, notes, root, labels, root / "train_images", path)
+    for (path, folder), split in find_aptos(root).items():
+        rows = read_rows(path, ("id_code", "diagnosis"))
+        labels = [Label(row, row["id_code"], row.grade("diagnosis"), split=split) for row in rows]
+        _append(records, notes, root, labels, folder, path)
     return records, notes
+
+
+def find_deepdrid(root):
+    """Returns the folder of DeepDRiD's regular photographs in `root`, or None."""
+    folders = (root / "regular_fundus_images", root)
+    return next(
+        (f for f in folders if any(_deepdrid_table(f, split).is_file() for split in _DEEPDRID_SPLITS)), None
+    )
+
+
+def read_deepdrid(root):
+    """Reads DeepDRiD's regular photographs, two of each eye, `<patient>_l1` to `_r2`, with the eye's grade.
+
+    Photographs labelled 5 (ungradable) are dropped and counted; the evaluation set's labels aren't read.
+    """
+    folder = find_deepdrid(root)
+    records, notes = [], []
+    for split in _DEEPDRID_SPLITS:
+        path = _deepdrid_table(folder, split)
+        if not path.is_file():
+            continue
+        rows = read_rows(path, ("patient_id", "image_id", *_DEEPDRID_LEVELS.values()))
+        labels, dropped = [], 0
+        for row in rows:
+            eye = "left" if "_l" in row["image_id"].lower() else "right"
+            if row[_DEEPDRID_LEVELS[eye]] in (_UNGRADABLE, f"{_UNGRADABLE}.0"):
+                dropped += 1
+                continue
+            grade = row.grade(_DEEPDRID_LEVELS[eye])
+            labels.append(Label(row, row["image_id"], grade, row["patient_id"], eye, _DEEPDRID_SPLITS[split]))
+        _append(records, notes, root, labels, path.parent, path)
+        notes += _dropped_note(path, dropped)
+    return records, notes
+
+
+def _deepdrid_table(folder, split):
+    name = f"regular-fundus-{split}"
+    return folder / name / f"{name}.csv"
+
+
+def _dropped_note(path, count):
+    return [f"{path.name}: {count} photographs with label 5 (ungradable) dropped"] if count else []
 
 
 def find_messidor2(root):
@@ -116,13 +174,10 @@ def read_ddr(root):
         if not path.is_file():
             continue
         rows = read_list(path)
-        graded = [row for row in rows if row["level"] != _DDR_UNGRADABLE]
+        graded = [row for row in rows if row["level"] != _UNGRADABLE]
         labels = [Label(row, row["image"], parse_grade(row["level"], row), split=split) for row in graded]
         _append(records, notes, root, labels, folder / name, path)
-        if len(graded) < len(rows):
-            notes.append(
-                f"{path.name}: {len(rows) - len(graded)} photographs with label 5 (ungradable) dropped"
-            )
+        notes += _dropped_note(path, len(rows) - len(graded))
     return records, notes
 
 
