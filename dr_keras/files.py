@@ -11,7 +11,10 @@ import os
 import platform
 import re
 import secrets
+import stat
 from pathlib import Path
+
+from dr_keras.errors import InputError
 
 _TEMPORARY = ".part-"
 _STEM = 40  # characters of a file's name that its temporary one repeats: a file system allows 255 bytes
@@ -148,3 +151,33 @@ def _without_nan(value):
     if isinstance(value, float) and value != value:
         return None
     return value
+
+
+def private_folder(folder, flag):
+    """Makes a folder that only its owner can enter, for patients' photographs and results.
+
+    Args:
+        folder: the folder.
+        flag: the flag that named it, for errors.
+
+    Returns:
+        Its `Path`.
+
+    Raises:
+        InputError: if it can't be made, or if it exists and others may enter it.
+    """
+    folder = Path(folder)
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(FileExistsError):
+            folder.mkdir(mode=0o700)
+            folder.chmod(0o700)  # whatever the umask
+        mode = stat.S_IMODE(os.stat(f"{folder}/").st_mode)
+    except OSError as error:
+        raise InputError(f"{flag}={folder}: can't be made ({error.strerror})") from None
+    if mode & 0o077:
+        raise InputError(
+            f"{flag}={folder}: others may enter it (mode {mode:04o}), and what is of patients will lie "
+            "there; expected a new folder, or chmod 700"
+        )
+    return folder

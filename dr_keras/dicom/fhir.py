@@ -6,9 +6,8 @@ from pathlib import PurePath
 
 from dr_keras.data import dicom
 from dr_keras.data.layouts.photograph_files import whose
-from dr_keras.dicom import results
 from dr_keras.dicom.original import RESEARCH_USE, Producer, uid
-from dr_keras.files import write_json
+from dr_keras.files import private_folder, write_json
 
 SYSTEM = "urn:dr-keras"  # of our own codes and identifiers
 _SNOMED, _UNITS = "http://snomed.info/sct", "http://unitsofmeasure.org"
@@ -29,7 +28,7 @@ class FhirReports:
     """
 
     def __init__(self, folder, grader):
-        self._folder = results.private_folder(folder, "--fhir_output")
+        self._folder = private_folder(folder, "--fhir_output")
         self._producer = Producer.of_graders([grader])
         self._patients = {}
 

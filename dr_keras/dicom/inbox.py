@@ -6,9 +6,8 @@ import hashlib
 import os
 from pathlib import Path
 
-from dr_keras.dicom.results import private_folder
 from dr_keras.errors import InputError
-from dr_keras.files import atomic_path
+from dr_keras.files import atomic_path, private_folder
 
 FLAG = "--queue"
 

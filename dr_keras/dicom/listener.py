@@ -10,6 +10,7 @@ from dr_keras.dicom import results
 from dr_keras.dicom.original import Producer, read_original
 from dr_keras.dicom.sending import send
 from dr_keras.errors import InputError
+from dr_keras.files import private_folder
 
 LOG = logging.getLogger("dr_keras.dicom")
 # Answers to C-STORE, PS3.4 annex B.2.3.
@@ -33,7 +34,7 @@ class Listener:
         self._producer = Producer.of_graders([grader])
         self._identity = f"{self._producer.sha256} {self._producer.rules} {self._producer.version}"
         self._inbox = inboxes.Inbox(settings.queue)
-        self._output = settings.output and results.private_folder(settings.output, "--output")
+        self._output = settings.output and private_folder(settings.output, "--output")
         self._stopping = threading.Event()
         self._new, self._graded = threading.Event(), threading.Event()
         self._explain = None

@@ -1,39 +1,13 @@
 """Writing DICOM results beside what is graded and explained, in folders for their owner alone."""
 
-import contextlib
 import dataclasses
-import os
-import stat
 from pathlib import Path
 
 from dr_keras.data import dicom
 from dr_keras.dicom import pictures, structured_report
 from dr_keras.dicom.original import Producer, read_original
 from dr_keras.errors import InputError
-from dr_keras.files import atomic_path
-
-
-def private_folder(folder, flag):
-    """Makes a folder that only its owner can enter, for what names patients.
-
-    Raises:
-        InputError: if it can't be made, or if it exists and others may enter it.
-    """
-    folder = Path(folder)
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with contextlib.suppress(FileExistsError):
-            folder.mkdir(mode=0o700)
-            folder.chmod(0o700)  # whatever the umask
-        mode = stat.S_IMODE(os.stat(f"{folder}/").st_mode)
-    except OSError as error:
-        raise InputError(f"{flag}={folder}: can't be made ({error.strerror})") from None
-    if mode & 0o077:
-        raise InputError(
-            f"{flag}={folder}: others may enter it (mode {mode:04o}), and patients' results will lie there; "
-            "expected a new folder, or chmod 700"
-        )
-    return folder
+from dr_keras.files import atomic_path, private_folder
 
 
 def write_result(folder, kind, result):

@@ -3,37 +3,15 @@
 import contextlib
 import datetime
 import json
-import os
 import secrets
-import stat
 from pathlib import Path
 
 from dr_keras.errors import InputError
-from dr_keras.files import atomic_path
+from dr_keras.files import atomic_path, private_folder
 from dr_keras.serving.plain_photographs import plain_bytes
 from dr_keras.serving.telemetry import LOG
 
-
-def make_folder(folder):
-    """Makes a folder that only its owner can enter.
-
-    Raises:
-        InputError: if it can't be made, or if it exists and others may enter it.
-    """
-    folder = Path(folder)
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with contextlib.suppress(FileExistsError):
-            folder.mkdir(mode=0o700)
-            folder.chmod(0o700)  # whatever the umask
-        mode = stat.S_IMODE(os.stat(f"{folder}/").st_mode)
-    except OSError as error:
-        raise InputError(f"--save_dir={folder}: can't be made ({error.strerror})") from None
-    if mode & 0o077:
-        raise InputError(
-            f"--save_dir={folder}: others may enter it (mode {mode:04o}), and photographs of patients will "
-            "lie there; expected a new folder, or chmod 700"
-        )
+FLAG = "--save_dir"
 
 
 def save(folder, data, result):
@@ -42,7 +20,7 @@ def save(folder, data, result):
     A DICOM file is saved as a PNG, without what it says of the patient.
 
     Args:
-        folder: from `make_folder`.
+        folder: from `files.private_folder`.
         data: bytes of the photograph's file.
         result: dict for JSON.
 
@@ -55,7 +33,7 @@ def save(folder, data, result):
     suffix = ".png" if data.startswith(b"\x89PNG") else ".jpg"
     contents = {suffix: data, ".json": json.dumps(result, indent=2, ensure_ascii=False).encode() + b"\n"}
     try:
-        make_folder(folder)  # it may be gone by now
+        private_folder(folder, FLAG)  # it may be gone by now
         for suffix, content in contents.items():
             with atomic_path(stem.with_suffix(suffix), 0o600) as temporary:
                 temporary.write_bytes(content)

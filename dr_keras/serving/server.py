@@ -9,6 +9,7 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from dr_keras.errors import InputError
+from dr_keras.files import private_folder
 from dr_keras.serving import saved_photographs
 from dr_keras.serving.application import make_application
 from dr_keras.serving.predictor import Predictor
@@ -65,7 +66,7 @@ async def serve(servable, settings, ready=None):
     """
     check_settings(settings)
     if settings.save_dir is not None:
-        saved_photographs.make_folder(settings.save_dir)
+        private_folder(settings.save_dir, saved_photographs.FLAG)
     asyncio.get_running_loop().set_exception_handler(_LoopErrors())
     metrics = Metrics()
     predictor = Predictor(servable, settings.limits, metrics.batches.observe)
