@@ -1,4 +1,4 @@
-"""Atomic writing of files: a reader finds a whole file or none."""
+"""Atomic writing of files, of which a reader finds a whole one or none; folders for their owner alone."""
 
 import contextlib
 import csv

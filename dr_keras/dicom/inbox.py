@@ -51,10 +51,8 @@ class Inbox:
             data: bytes of the file.
             identity: text that tells the model from others: another one grades anew.
         """
-        name = _hash(instance_uid)
-        if (self._done / _hash(instance_uid, identity)).exists() or (self._received / f"{name}.dcm").exists():
-            return
-        _write(self._received / f"{name}.dcm", data)
+        if not self.is_done(instance_uid, identity):
+            _write(self._received / f"{_hash(instance_uid)}.dcm", data)
 
     def received(self):
         """Paths of the files to grade, the oldest first."""

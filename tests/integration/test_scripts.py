@@ -33,6 +33,7 @@ def test_help_lists_the_flags_and_loads_nothing_heavy(script):
     done = subprocess.run(
         [sys.executable, "-X", "importtime", *command(script, "--help")[1:]], capture_output=True, text=True
     )
+    assert done.returncode == 0
     shared = {"prepare_data": "--output_dir", "audit_data": "--data_dir", "predict": "--model"}
     assert shared.get(script, "--thresholds") in done.stdout
     loaded = {line.rpartition("|")[2].strip().partition(".")[0] for line in done.stderr.splitlines()}

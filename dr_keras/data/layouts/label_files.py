@@ -63,7 +63,7 @@ def parse_grade(text, row):
     return int(value)
 
 
-def read_rows(path, required, optional=()):
+def read_rows(path, required, optional=(), other_names=None):
     """Reads a CSV file.
 
     A byte-order mark, Windows line ends, `;` for `,`, unnamed columns, spaces around names and cells,
@@ -73,6 +73,7 @@ def read_rows(path, required, optional=()):
         path: the file.
         required: names of columns that must be there.
         optional: names of columns that read as "" where they aren't.
+        other_names: dict of some of these to what they are called besides; the first that is there is taken.
 
     Returns:
         List of `Row`s that hold these columns.
@@ -83,6 +84,10 @@ def read_rows(path, required, optional=()):
     lines = _cells(path)
     header = [cell.strip() for cell in next(lines, (1, []))[1]]
     positions = {name.lower(): index for index, name in reversed(list(enumerate(header))) if name}
+    for name, others in (other_names or {}).items():
+        found = next((other for other in (name, *others) if other in positions), None)
+        if found is not None:
+            positions[name] = positions[found]
     missing = [name for name in required if name.lower() not in positions]
     if missing:
         found = ", ".join(name for name in header if name) or "none"
@@ -95,12 +100,6 @@ def read_rows(path, required, optional=()):
         if any(values.values()):
             rows.append(Row(str(path), number, values))
     return rows
-
-
-def column_of(path, names):
-    """Returns that of several names which a CSV file has as a column, the first of them if it has none."""
-    header = [cell.strip().lower() for cell in next(_cells(path), (1, []))[1]]
-    return next((name for name in names if name.lower() in header), names[0])
 
 
 def read_list(path):

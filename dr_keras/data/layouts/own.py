@@ -3,7 +3,7 @@
 import re
 
 from dr_keras.data.dicom import frame_names, split_name
-from dr_keras.data.layouts.label_files import Label, column_of, eye_of, read_rows
+from dr_keras.data.layouts.label_files import Label, eye_of, read_rows
 from dr_keras.data.layouts.photograph_files import (
     PhotographIndex,
     image_name,
@@ -24,10 +24,11 @@ _SPLIT_NAMES = {
     "test": "test",
     "testing": "test",
 }
-# What columns are called besides; the first that is there is taken.
-_IMAGE_COLUMNS = ("image", "image_id", "image_name", "id_code", "filename", "file", "image_path", "path")
-_PATIENT_COLUMNS = ("patient", "patient_id", "subject_id")
-_LEVEL_COLUMNS = ("level", "grade", "diagnosis", "dr_grade", "dr_level", "retinopathy grade", "label")
+_OTHER_NAMES = {
+    "image": ("image_id", "image_name", "id_code", "filename", "file", "image_path", "path"),
+    "level": ("grade", "diagnosis", "dr_grade", "dr_level", "retinopathy grade", "label"),
+    "patient": ("patient_id", "subject_id"),
+}
 _GRADE_WORDS = (
     ("no dr", "nodr", "no apparent retinopathy", "no retinopathy", "normal", "healthy"),
     ("mild", "mild dr", "mild npdr"),
@@ -55,10 +56,8 @@ def read_csv(root):
     patient and eye where the columns don't.
     """
     path = find_csv(root)
-    columns = column_of(path, _IMAGE_COLUMNS), column_of(path, _LEVEL_COLUMNS)
-    patient = column_of(path, _PATIENT_COLUMNS)
-    rows = read_rows(path, columns, optional=(patient, "eye", "split"))
-    labels = [_label(row, *columns, patient) for row in rows]
+    rows = read_rows(path, ("image", "level"), ("patient", "eye", "split"), _OTHER_NAMES)
+    labels = [_label(row) for row in rows]
     records, missing, notes = make_records(path.parent, labels, PhotographIndex(path.parent))
     notes = [f"{path.name}: {note}" for note in notes]
     if missing:
@@ -109,16 +108,16 @@ def grade_of_folder(name):
     return next((grade for grade, names in enumerate(_GRADE_WORDS) if words in names), None)
 
 
-def _label(row, image, level, patient_column):
+def _label(row):
     eye, split = row["eye"].lower(), row["split"].lower()
     if eye not in ("", "left", "right"):
         raise row.error(f"eye {row['eye']!r} isn't left or right")
     if split not in _SPLIT_NAMES:
         raise row.error(f"split {row['split']!r} isn't train, validation or test")
-    is_dicom = split_name(row[image])[0].lower().endswith(DICOM_SUFFIXES)  # it tells both itself
-    patient, eye_by_name = ("", "") if is_dicom else eye_of(row[image])
-    patient = row[patient_column] or patient
-    return Label(row, row[image], row.grade(level), patient, eye or eye_by_name, _SPLIT_NAMES[split])
+    is_dicom = split_name(row["image"])[0].lower().endswith(DICOM_SUFFIXES)  # it tells both itself
+    patient, eye_by_name = ("", "") if is_dicom else eye_of(row["image"])
+    patient = row["patient"] or patient
+    return Label(row, row["image"], row.grade("level"), patient, eye or eye_by_name, _SPLIT_NAMES[split])
 
 
 def _patient_notes(records):

@@ -15,6 +15,7 @@ import collections
 import cv2
 import numpy as np
 
+from dr_keras.data.fundus import brightest_channel
 from dr_keras.data.lesion_crops import paste_lesions
 from dr_keras.data.lesion_masks import read_masks, read_prepared
 from dr_keras.data.lesion_regions import lesion_regions
@@ -166,7 +167,7 @@ def without_lesions(pixels, lesions):
         uint8 (size, size, 3).
     """
     marked = cv2.dilate((lesions.max(axis=2) > 0).astype(np.uint8), np.ones((7, 7), np.uint8))
-    rest = ((marked == 0) & (pixels.max(axis=2) > 10)).astype("float32")[..., None]
+    rest = ((marked == 0) & (brightest_channel(pixels) > 10)).astype("float32")[..., None]
     side = 2 * round(_SURROUNDINGS * len(pixels)) + 1
     sums = cv2.blur(np.concatenate([pixels * rest, rest], axis=2), (side, side))
     for _ in range(_WIDEST):  # wide lesions: the means of those means
