@@ -4,11 +4,14 @@ A flipped bit in the middle of such a file shows nowhere. JPEG has its decoder's
 """
 
 import io
+import zlib
 
 from PIL import Image
 
 _RUN = bytes(512)  # in compressed data as long a run of zeros is a lost sector
+_WEBP_PIXELS = (b"VP8 ", b"VP8L", b"ALPH", b"ANMF")  # chunks; others are profiles and metadata, zeros or not
 _STRIPS, _STRIP_LENGTHS = 273, 279  # TIFF tags
+_AT_ONCE = 1 << 20  # bytes that are inflated together
 
 
 def damage(data, kind):
@@ -19,11 +22,13 @@ def damage(data, kind):
         kind: Pillow's name of the format.
     """
     if kind == "WEBP":
-        return _wrong_length(data, int.from_bytes(data[4:8], "little") + 8) or _lost_sector(data[12:])
+        return _wrong_length(data, int.from_bytes(data[4:8], "little") + 8) or _lost_sector(
+            _webp_pixels(data)
+        )
     if kind == "BMP":
         declared = int.from_bytes(data[2:6], "little")
         return _wrong_length(data, declared) if declared else ""  # some programs leave it out
-    return _lost_sector(b"".join(_compressed_parts(data))) if kind == "TIFF" else ""
+    return _damaged_strips(data) if kind == "TIFF" else ""
 
 
 def _wrong_length(data, declared):
@@ -37,13 +42,39 @@ def _lost_sector(compressed):
     return "the file is damaged: zeros in its compressed data" if _RUN in compressed.rstrip(b"\0") else ""
 
 
-def _compressed_parts(data):
-    """The compressed strips of a TIFF's pages; nothing of one that isn't compressed, or has tiles."""
-    parts = []
+def _webp_pixels(data):
+    """The chunks of a WebP file that make its picture, one behind the other."""
+    parts, place = [], 12
+    while place + 8 <= len(data):
+        length = int.from_bytes(data[place + 4 : place + 8], "little")
+        if data[place : place + 4] in _WEBP_PIXELS:
+            parts.append(data[place + 8 : place + 8 + length])
+        place += 8 + length + length % 2
+    return b"".join(parts)
+
+
+def _damaged_strips(data):
+    """What is wrong with the strips of a TIFF's pages: deflated ones have a checksum, LZW's may be lost."""
     with Image.open(io.BytesIO(data)) as image:
         for number in range(getattr(image, "n_frames", 1)):
             image.seek(number)
-            if image.info.get("compression") in ("tiff_lzw", "tiff_adobe_deflate", "tiff_deflate"):
-                strips = zip(image.tag_v2.get(_STRIPS, ()), image.tag_v2.get(_STRIP_LENGTHS, ()))
-                parts += [data[start : start + length] for start, length in strips]
-    return parts
+            strips = zip(image.tag_v2.get(_STRIPS, ()), image.tag_v2.get(_STRIP_LENGTHS, ()))
+            parts = [data[start : start + length] for start, length in strips]
+            compression = image.info.get("compression")
+            if compression == "tiff_lzw" and (wrong := _lost_sector(b"".join(parts))):
+                return wrong
+            if compression in ("tiff_adobe_deflate", "tiff_deflate") and not all(map(_inflates, parts)):
+                return "the file is damaged: its checksum is wrong"
+    return ""
+
+
+def _inflates(part):
+    """Whether deflated data end where they should, with the checksum that they name."""
+    stream = zlib.decompressobj()
+    try:
+        while part and not stream.eof:
+            stream.decompress(part, _AT_ONCE)
+            part = stream.unconsumed_tail
+    except zlib.error:
+        return False
+    return stream.eof
