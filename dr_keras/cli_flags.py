@@ -93,7 +93,10 @@ def define_models_flag():
 
 def _model_help(required):
     remark = "" if required else " Default: the grader that comes with the project."
-    return "Model: a run folder, a .keras, .tflite or .onnx file, or the folder of a SavedModel." + remark
+    return (
+        "Model: a run folder, a .keras, .tflite or .onnx file, or the folder of a SavedModel, which is a "
+        "program and can read and write files: run one only from whom you trust." + remark
+    )
 
 
 def define_engine():

@@ -24,8 +24,9 @@ class Changes:
         shift: standard deviation of the shift each way, as a share of the side.
         colour: standard deviation of the logarithm of each colour's gain, and of the gain of all three.
         gamma: exponents of brightness are log-uniform in [1 / gamma, gamma].
-        degrade_share: share of photographs to which each of these is done: reduction and enlargement, blur,
-            noise, compression as JPEG.
+        degrade_share: share of photographs to which each of these is done: shading, blur, noise; and half of
+            it that is sharpened. Of crops, also reduction and enlargement, compression as JPEG.
+        save_share: share of whole photographs that are saved again, by `save_again`.
     """
 
     zoom: float = 1.1
@@ -33,6 +34,7 @@ class Changes:
     colour: float = 0.1
     gamma: float = 1.3
     degrade_share: float = 0.4
+    save_share: float = 0.7
 
 
 def changed_copy(image, rng, changes=Changes()):
@@ -44,8 +46,8 @@ def changed_copy(image, rng, changes=Changes()):
         changes: `Changes`.
 
     Returns:
-        uint8 (size, size, 3): turned by any angle or mirrored, and with the changes of `recolour`, `shade`,
-        `sharpen` and `degrade`.
+        uint8 (size, size, 3): turned by any angle or mirrored, with the changes of `recolour`, `shade` and
+        `sharpen`, blurred, noisy, and saved again.
     """
     centre = np.array([len(image), len(image)]) / 2
     transform = warp_matrix(centre, len(image), rng, changes.zoom)
@@ -56,7 +58,8 @@ def changed_copy(image, rng, changes=Changes()):
         seen = shade(seen, rng)
     if rng.random() < changes.degrade_share / 2:
         seen = sharpen(seen, rng)
-    return degrade(seen, rng, changes.degrade_share)
+    seen = _blurred_and_noisy(seen, rng, changes.degrade_share)
+    return save_again(seen, rng) if rng.random() < changes.save_share else seen
 
 
 def warp_matrix(centre, size, rng, zoom):
@@ -101,21 +104,38 @@ def sharpen(image, rng):
     return cv2.addWeighted(image, 1 + amount, soft, -amount, 0)
 
 
+def save_again(image, rng):
+    """What a photograph goes through that is kept smaller, mostly as JPEG, and brought to its size again.
+
+    A block of JPEG's is then any size on the retina, as in files of any resolution.
+    """
+    factor = rng.uniform(0.45, 1.0) if rng.random() < 0.7 else 1.0
+    small = cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
+    small = _compressed(small, rng) if rng.random() < 0.75 else small
+    return cv2.resize(small, image.shape[1::-1], interpolation=cv2.INTER_CUBIC)
+
+
 def degrade(image, rng, share):
-    """What files go through: reduction, blur, noise and compression, each with probability `share`."""
-    size = image.shape[1::-1]
+    """What a crop goes through: reduction, blur, noise and compression, each with probability `share`."""
     if rng.random() < share:
         factor = rng.uniform(0.4, 0.85)
         small = cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
-        image = cv2.resize(small, size, interpolation=cv2.INTER_LINEAR)
+        image = cv2.resize(small, image.shape[1::-1], interpolation=cv2.INTER_LINEAR)
+    image = _blurred_and_noisy(image, rng, share)
+    return _compressed(image, rng) if rng.random() < share else image
+
+
+def _blurred_and_noisy(image, rng, share):
     if rng.random() < share:
         image = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.4, 1.4))
     if rng.random() < share:
         noise = rng.standard_normal(image.shape, "float32") * np.float32(rng.uniform(1, 6))
         noisy = np.clip(np.rint(image + noise), 0, 255).astype(np.uint8)
         image = np.where(brightest_channel(image)[..., None] > DARK, noisy, image)
-    if rng.random() < share:
-        quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(40, 96))]
-        data = cv2.imencode(".jpg", image[..., ::-1], quality)[1]  # OpenCV's order is BGR
-        image = cv2.imdecode(data, cv2.IMREAD_COLOR_RGB)
     return image
+
+
+def _compressed(image, rng):
+    quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(40, 96))]
+    data = cv2.imencode(".jpg", image[..., ::-1], quality)[1]  # OpenCV's order is BGR
+    return cv2.imdecode(data, cv2.IMREAD_COLOR_RGB)

@@ -67,6 +67,12 @@ class TrainingConfig:
         "compressed. They make the score follow the eye, not the file.",
         low=0,
     )
+    steadiness: float = option(
+        1.0,
+        "Weight of the differences among a photograph's --changed_copies. 1 counts a copy like a photograph; "
+        "more makes the score steadier, at some cost in accuracy.",
+        float, low=0.0,
+    )  # fmt: skip
     epochs: int = option(250, "Passes over the training photographs.", low=1, per_stage=True)
     batch_size: int = option(32, "Photographs in a batch, over all devices.", low=1)
     optimizer: str = option(

@@ -46,12 +46,12 @@ class RidgeFit:
             )
         cache = task.features or FeatureCache(task.prepared)
         self._features = cache.of(self.grader, trunk, task.training, Changed(task.config.changed_copies))
-        self._grades = task.prepared.grades[task.training]
+        self._grades, self._steadiness = task.prepared.grades[task.training], task.config.steadiness
         self._groups = task.groups_of(task.training)
 
     def run(self):
         """Fits the head and saves `model.keras`. Returns a `FitResult` with the cross-validated scores."""
-        fitted = fit_ridge(self._features, self._grades, self._groups)
+        fitted = fit_ridge(self._features, self._grades, self._groups, self._steadiness)
         self._score.set_weights([fitted.kernel[:, None], np.array([fitted.intercept])])
         with atomic_path(self.run_dir / MODEL) as temporary:
             self.grader.save(temporary)
@@ -78,7 +78,7 @@ class Ridge:
     unseen_scores: np.ndarray
 
 
-def fit_ridge(features, grades, groups, penalties=PENALTIES):
+def fit_ridge(features, grades, groups, steadiness=1.0, penalties=PENALTIES):
     """Fits a ridge regression whose penalty is chosen by cross-validation over groups.
 
     Args:
@@ -86,6 +86,8 @@ def fit_ridge(features, grades, groups, penalties=PENALTIES):
             count together as much as one photograph.
         grades: (n,).
         groups: int (n,); photographs of one group, such as a patient's, are left out together.
+        steadiness: weight of the variance of a photograph's score over its views, in the sum of squares that
+            is minimised. At 1 each view is a sample like any other.
         penalties: those tried, on features of unit standard deviation.
 
     Returns:
@@ -99,23 +101,24 @@ def fit_ridge(features, grades, groups, penalties=PENALTIES):
     parts, scores = min(_PARTS, len(np.unique(groups))), np.full((len(penalties), len(grades)), grades.mean())
     errors = np.zeros(len(penalties))
     for fitted, left in GroupKFold(parts).split(scaled, grades, groups) if parts > 1 else ():
-        kernels, intercepts = _solve(scaled[fitted], grades[fitted], penalties)
+        kernels, intercepts = _solve(scaled[fitted], grades[fitted], steadiness, penalties)
         predicted = scaled[left] @ kernels.T + intercepts
         errors += np.square(predicted - grades[left][:, None, None]).sum(axis=(0, 1))
         scores[:, left] = predicted[:, 0].T
     best = int(np.argmin(errors))
-    (kernel,), (intercept,) = _solve(scaled, grades, penalties[best : best + 1])
+    (kernel,), (intercept,) = _solve(scaled, grades, steadiness, penalties[best : best + 1])
     kernel = kernel / sd
     return Ridge(kernel, float(intercept - mean @ kernel), float(penalties[best]), scores[best])
 
 
-def _solve(features, grades, penalties):
+def _solve(features, grades, steadiness, penalties):
     """Kernels (penalties, channels) and intercepts (penalties,), by one decomposition for all penalties."""
-    views = features.shape[1]
-    flat = features.reshape(-1, features.shape[-1])
-    middle, level = flat.mean(axis=0), grades.mean()
-    centred = flat - middle
-    values, vectors = np.linalg.eigh(centred.T @ centred / views)
-    products = vectors.T @ (centred.T @ np.repeat(grades - level, views)) / views
+    own = features.mean(axis=1)  # of each photograph, over its views
+    spread = (features - own[:, None]).reshape(-1, features.shape[-1])
+    middle, level = own.mean(axis=0), grades.mean()
+    centred = own - middle
+    squares = centred.T @ centred + (steadiness / features.shape[1]) * (spread.T @ spread)
+    values, vectors = np.linalg.eigh(squares)
+    products = vectors.T @ (centred.T @ (grades - level))
     kernels = (vectors @ (products[:, None] / (np.maximum(values, 0)[:, None] + penalties))).T
     return kernels, level - kernels @ middle

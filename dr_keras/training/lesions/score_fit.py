@@ -16,7 +16,9 @@ from dr_keras.training.frozen.ridge import fit_ridge
 from dr_keras.training.protocol import Interrupted
 
 _LEAST = 1 / (1 + np.exp(-np.linspace(-1, 8, 46)))  # probabilities that are tried: steps of 0.2 in logits
-_FALSE = 0.25  # false detections of a kind in a healthy photograph, on average
+# False detections in a healthy photograph, on average. Of microaneurysms, the first sign of disease, faint ones
+# tell too.
+_FALSE = {"microaneurysms": 0.5, "haemorrhages": 0.25, "hard_exudates": 0.25, "soft_exudates": 0.25}
 _PARTS = 10  # of the cross-validation of the score
 _PENALTY = 1.0  # of the score's ridge regression, on features of unit standard deviation
 _LEAST_DEVIATION = 0.1  # what a kind that hardly shows in training is scaled by: not to a huge weight
@@ -52,14 +54,14 @@ class ScoreFit:
         return self._fit_score(grader, network)
 
     def _least_probabilities(self, segmenter):
-        """For each kind, the least probability at which healthy eyes hardly show any: `_FALSE` each."""
+        """For each kind, the least probability at which healthy eyes show as few as `_FALSE`."""
         if not len(self._judges):
             return (0.5,) * len(LESIONS)
         maps = [one for batch in self._computed(segmenter, self._judges) for one in batch]
         least = []
-        for channel in range(len(LESIONS)):
+        for channel, kind in enumerate(LESIONS):
             found = np.mean([[_regions(one[..., channel], cut) for cut in _LEAST] for one in maps], axis=0)
-            fits = np.flatnonzero(found <= _FALSE)
+            fits = np.flatnonzero(found <= _FALSE[kind])
             least.append(float(_LEAST[fits[0] if len(fits) else -1]))
         named = zip(LESIONS, least, strict=True)
         words = ", ".join(f"{kind.replace('_', ' ')} {value:.3f}" for kind, value in named)
@@ -100,7 +102,7 @@ class ScoreFit:
         pooled = keras.layers.GlobalAveragePooling2D(dtype="float32")(context.input)
         backbone, copies = keras.Model(network.inputs, pooled), Changed(self._task.config.changed_copies)
         features = self._cache.of(grader, backbone, self._training, copies)
-        fitted = fit_ridge(features, self._grades, self._groups)
+        fitted = fit_ridge(features, self._grades, self._groups, self._task.config.steadiness)
         healthy = fitted.unseen_scores[self._grades == 0]
         level = healthy.mean() if len(healthy) else 0.0
         context.set_weights([fitted.kernel[None, None, :, None], np.array([fitted.intercept - level])])

@@ -96,6 +96,30 @@ def test_changed_copies_make_the_score_steady(tmp_path):
     assert abs(copies[1]) < abs(alone[1]) / 3 and copies[0] > alone[0]
 
 
+def test_steadiness_weighs_what_the_copies_differ_by():
+    """Against the same minimum by a general solver."""
+    rng = np.random.default_rng(3)
+    features, grades = rng.normal(size=(30, 4, 6)), rng.integers(0, 5, 30).astype(float)
+    fitted = fit_ridge(features, grades, np.arange(30), 7.0, np.array([20.0]))
+    flat = features.reshape(-1, 6)
+    sd = np.maximum(flat.std(axis=0), np.quantile(flat.std(axis=0), 0.25))
+    own = features.mean(axis=1)
+    rows = np.concatenate([
+        np.column_stack([own / sd, np.ones(30)]),
+        np.sqrt(7 / 4) * np.column_stack([((features - own[:, None]) / sd).reshape(-1, 6), np.zeros(120)]),
+        np.column_stack([np.sqrt(20) * np.eye(6), np.zeros(6)]),
+    ])  # fmt: skip
+    expected = np.linalg.lstsq(rows, np.concatenate([grades, np.zeros(126)]), rcond=None)[0]
+    np.testing.assert_allclose(np.append(fitted.kernel * sd, fitted.intercept), expected, rtol=1e-6)
+    spreads = [
+        (features @ fit_ridge(features, grades, np.arange(30), weight, np.array([20.0])).kernel)
+        .std(axis=1)
+        .mean()
+        for weight in (0.0, 1.0, 7.0)
+    ]
+    assert spreads[0] > spreads[1] > spreads[2]
+
+
 def test_only_a_linear_unit_behind_the_frozen_layer_can_be_solved_for(prepared, tmp_path):
     config = dataclasses.replace(CONFIG, freeze_through="conv11")
     with pytest.raises(InputError, match="--freeze_through=conv11: --optimizer=ridge needs the layer"):
