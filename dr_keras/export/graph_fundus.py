@@ -31,7 +31,8 @@ def find_field_of_view(image):
     circle = _fit_circle(points, tf.cast(tf.reduce_min(size), tf.float64))
     found = tf.reduce_all(tf.math.is_finite(circle))
     centre = tf.concat([shape / 2, [tf.reduce_min(shape) / 2]], axis=0)
-    return tf.where(found, circle / scale, centre), found
+    # Not `tf.where`: as ONNX it multiplies by 0 what isn't chosen, and NaN times 0 is NaN.
+    return tf.cond(found, lambda: circle / scale, lambda: centre), found
 
 
 def without_white_surround(image):
@@ -193,7 +194,7 @@ def _outermost_steps(rays, lengths):
     valid &= (level >= fundus.MIN_BRIGHTNESS)[:, None] & (steps > tf.maximum(0.25 * level, 3.0)[:, None])
     last = tf.reduce_max(tf.where(valid, columns, _NEVER), axis=1)
     run = valid & (columns > last[:, None] - 2 * step)
-    steepest = tf.argmax(tf.where(run, steps, -np.inf), axis=1, output_type=tf.int32)
+    steepest = tf.argmax(tf.where(run, steps, float(_NEVER)), axis=1, output_type=tf.int32)
     return tf.where(last >= 0, steepest + step - 1, -1)
 
 
