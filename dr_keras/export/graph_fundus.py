@@ -1,7 +1,6 @@
 """`data.fundus` in TensorFlow operations, for exported graphs: the same field of view and square crop.
 
-It rounds as NumPy and OpenCV do, so that only the order of float sums differs. Enlarging differs by up to
-one grey level, since OpenCV interpolates with 11-bit weights.
+It rounds as NumPy and OpenCV do, so that only the order of float sums differs.
 """
 
 import numpy as np
@@ -68,10 +67,25 @@ def crop_square(image, circle, found, size):
     square = tf.cond(
         side > size,
         lambda: reduce_by_area(square, (size, size)),
-        lambda: tf.round(tf.image.resize(tf.cast(square, tf.float32), (size, size))),
+        lambda: _enlarged(tf.cast(square, tf.float32), side, size),
     )
-    disc = tf.constant(fundus.disc(size)[..., None], tf.float32)
-    return tf.ensure_shape(square, (size, size, 3)) * tf.where(found, disc, tf.ones_like(disc))
+    place = tf.range(tf.cast(tf.shape(square)[0], tf.float32)) + (0.5 - size / 2)
+    disc = place[:, None] ** 2 + place**2 <= (size / 2) ** 2  # computed, as it would be a large constant
+    return tf.ensure_shape(square, (size, size, 3)) * tf.cast(disc | ~found, tf.float32)[..., None]
+
+
+def _enlarged(square, side, size):
+    """Enlarges a square from `side` to `size` like OpenCV, which counts in 2048ths and rounds down in between."""
+    at = (tf.range(size, dtype=tf.float32) + 0.5) * (tf.cast(side, tf.float32) / size) - 0.5
+    low = tf.floor(at)
+    right = tf.round((at - low) * 2048)
+    left = 2048 - right
+    before, after = (tf.clip_by_value(tf.cast(low, tf.int32) + step, 0, side - 1) for step in (0, 1))
+    columns = tf.gather(square, before, axis=1) * left[:, None]
+    columns = tf.floor((columns + tf.gather(square, after, axis=1) * right[:, None]) / 2**4)
+    upper = tf.floor(tf.gather(columns, before) * left[:, None, None] / 2**16)
+    lower = tf.floor(tf.gather(columns, after) * right[:, None, None] / 2**16)
+    return tf.floor((upper + lower + 2) / 4)
 
 
 def reduce_by_area(image, size):

@@ -2,7 +2,8 @@
 
 They are the functions behind the SavedModel (`signatures`), without the decoding, which browsers do themselves:
 
-- `prepare` takes `photograph`, uint8 (height, width, 4), RGBA, of any size. It returns `pixels`, float32 (size,
+- `prepare` takes `photograph`, uint8 (height, width, 4), RGBA, of any size, and `is_jpeg`, bool (), whether it
+  was decoded from a JPEG. It returns `pixels`, float32 (size,
   size, 3), the network's image; `circle`, float32 (3,), center_y, center_x and radius of the field of view in
   the photograph's pixels; `fault`, int32 (), the position in `faults` of why it can't be graded, or -1;
   `number`, int32 (), which stands in those words; `frame`, float32 (rows, columns, 3), the photograph reduced
@@ -21,7 +22,7 @@ import tensorflow as tf
 
 from dr_keras.errors import InputError
 from dr_keras.explain import overlay
-from dr_keras.export import graph_fundus, graph_overlay, graph_quality
+from dr_keras.export import graph_fundus, graph_overlay, graph_photographs, graph_quality
 from dr_keras.export.float32 import rebuild_float32
 from dr_keras.export.onnx import NEEDED
 from dr_keras.export.signatures import Functions
@@ -57,7 +58,8 @@ class WebGraphs:
         pixels = tf.TensorSpec((self._size, self._size, 3), tf.float32, name="pixels")
         photograph = tf.TensorSpec((None, None, 4), tf.uint8, name="photograph")
         network = _traced(self.network, pixels)
-        graphs = {"prepare": _traced(self.prepare, photograph), "network": network}
+        is_jpeg = tf.TensorSpec((), tf.bool, name="is_jpeg")
+        graphs = {"prepare": _traced(self.prepare, photograph, is_jpeg), "network": network}
         if self.explains:
             name = "marked" if self.marks_lesions else "map"
             found = network.get_concrete_function().structured_outputs[name]
@@ -68,20 +70,23 @@ class WebGraphs:
             )
         return {name: _converted(graph) for name, graph in graphs.items()}
 
-    def prepare(self, photograph):
+    def prepare(self, photograph, is_jpeg):
         """Graph `prepare`."""
-        whole = photograph[..., :3]
-        image = graph_fundus.without_white_surround(whole)
-        circle, found = graph_fundus.find_field_of_view(image)
+        whole, size = photograph[..., :3], tf.shape(photograph)[:2]
+        whole = tf.ensure_shape(whole, (None, None, 3))
+
+        image, circle, found = self._reduced(whole, is_jpeg)
+        full = tf.cast(size[0], tf.float64) / tf.cast(tf.shape(image)[0], tf.float64)
         pixels = graph_fundus.crop_square(image, circle, found, self._size)
-        cases = graph_quality.cases(pixels, found, self._limits, 2 * circle[2])
+        cases = graph_quality.cases(pixels, found, self._limits, 2 * circle[2] * full)
         self.faults = [words for _, words, _ in cases]
         fault, stands = tf.constant(-1), tf.constant(0)
         for position, (condition, _, number) in reversed(list(enumerate(cases))):
             fault = tf.where(condition, position, fault)
             stands = tf.where(condition, 0 if number is None else number, stands)
         frame = graph_overlay.frame(whole)
-        shrunk = tf.cast(tf.shape(frame)[0], tf.float64) / tf.cast(tf.shape(whole)[0], tf.float64)
+        circle *= full
+        shrunk = tf.cast(tf.shape(frame)[0], tf.float64) / tf.cast(size[0], tf.float64)
         return {
             "pixels": pixels,
             "circle": tf.cast(circle, tf.float32),
@@ -90,6 +95,24 @@ class WebGraphs:
             "frame": frame,
             "view": tf.cast(circle * shrunk, tf.float32),
         }
+
+    def _reduced(self, whole, is_jpeg):
+        """The photograph at the scale at which `Photograph.prepare` decodes it, and its field of view there."""
+        side = tf.reduce_min(tf.shape(whole)[:2])
+        at = lambda position: graph_fundus.without_white_surround(  # noqa: E731
+            graph_photographs.reduced_as_jpeg(whole, position)
+        )
+        first = graph_photographs.reduction(side, self._size)
+        first = tf.where(is_jpeg, first, graph_photographs.UNREDUCED)
+        image = at(first)
+        circle, found = graph_fundus.find_field_of_view(image)
+        # Where the retina fills less of the picture than hoped, a larger scale.
+        height, wanted = tf.shape(image)[0], tf.reduce_min(tf.shape(image)[:2]) * self._size
+        wanted = tf.cast(tf.cast(wanted, tf.float64) / (2 * circle[2]), tf.int32) + 1
+        again = tf.where(2 * circle[2] >= self._size, first, graph_photographs.reduction(side, wanted))
+        again = tf.where(is_jpeg, again, first)
+        image = tf.cond(again == first, lambda: image, lambda: at(again))
+        return image, circle * tf.cast(tf.shape(image)[0] / height, tf.float64), found
 
     def network(self, pixels):
         """Graph `network`."""

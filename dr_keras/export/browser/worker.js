@@ -40,9 +40,9 @@ async function isRight() {
 
 async function grade(file, say) {
   say("Being read");
-  const { photograph, scale } = await decode(file);
+  const { scale, ...photograph } = await decode(file);
   say("Being prepared: the retina is looked for");
-  const prepared = await graphs.prepare.run({ photograph });
+  const prepared = await graphs.prepare.run(photograph);
   const [center_y, center_x, radius] = prepared.circle.data.map((value) => value / scale);
   const result = { field_of_view: { center_y, center_x, radius }, gradable: prepared.fault.data[0] < 0, message: "" };
   if (!result.gradable) {
@@ -91,7 +91,7 @@ async function decode(file) {
   bitmap.close();
   const { data } = context.getImageData(0, 0, canvas.width, canvas.height);
   const photograph = new ort.Tensor("uint8", new Uint8Array(data.buffer), [canvas.height, canvas.width, 4]);
-  return { photograph, scale };
+  return { photograph, is_jpeg: new ort.Tensor("bool", [kind === "JPEG"], []), scale };
 }
 
 function refused(words, ...values) {

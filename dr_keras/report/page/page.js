@@ -77,6 +77,7 @@ function offerMaps(item, { overlay: first, map_words: outlined }) {
   const [overlay, words, slider] = [".overlay", "figcaption", "input[type=range]"].map((part) => map.querySelector(part));
   const kept = first ? { explain: first } : {};
   const offered = { explain: model.explains, occlude: model.occludes };
+  map.querySelector(".method").hidden = !(model.explains && model.occludes); // one alone is no choice
   shown += 1;
   const choose = async (button) => {
     const method = button.value;
