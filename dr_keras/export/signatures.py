@@ -19,6 +19,7 @@ class Functions:
     Args:
         graders: models of one image size.
         rules: `GradingRules`.
+        dtype: in which scores are averaged.
 
     Attributes:
         signatures: dict of name -> function.
@@ -26,8 +27,8 @@ class Functions:
         grid: `Grid` of the regression activation maps, of networks that have them.
     """
 
-    def __init__(self, graders, rules):
-        self._rules = rules
+    def __init__(self, graders, rules, dtype=tf.float64):
+        self._rules, self._dtype = rules, dtype
         self._score = [scores_of(grader) for grader in graders]
         self._cuts = tf.constant(rules.thresholds, tf.float64)
         self._size = graders[0].input_shape[1]
@@ -97,7 +98,7 @@ class Functions:
         results = [step(images) for step in self._lesions]
         scores, maps, marked, added, context = (list(parts) for parts in zip(*results, strict=True))
         return {
-            "score": _mean(scores),
+            "score": self._mean(scores),
             "map": tf.add_n(maps) / len(maps),
             # Of several networks, a lesion is what most of them mark.
             "marked": tf.cast(tf.add_n(marked) > len(marked) / 2, tf.float32),
@@ -112,7 +113,7 @@ class Functions:
     def _explain(self, image_bytes, steps, grid, limit):
         prepared = self._prepare(image_bytes)
         readable = prepared["message"] == ""
-        scores, maps = _scores_and_maps(steps, prepared["pixels"])
+        scores, maps = self._scores_and_maps(steps, prepared["pixels"])
         maps = tf.where(readable[:, None, None], maps, float("nan"))
         pictures = tf.map_fn(
             lambda row: graph_overlay.overlay_png(*row, grid, limit),
@@ -124,7 +125,7 @@ class Functions:
 
     def activation_map(self, images):
         """Scores, float64 (batch,), and regression activation maps of networks that have them."""
-        return _scores_and_maps(self._steps, images)
+        return self._scores_and_maps(self._steps, images)
 
     def grade_pixels(self, image):
         """Signature `pixels`."""
@@ -161,7 +162,7 @@ class Functions:
 
     def scores(self, images):
         """Scores of preprocessed images, float64 (batch,), the mean over the networks."""
-        return _mean([_never_empty(score, images) for score in self._score])
+        return self._mean([_never_empty(score, images) for score in self._score])
 
     def graded(self, scores):
         """Returns a dict of score, grade and referable for float64 scores (batch,); NaN gets grade -1."""
@@ -180,14 +181,12 @@ class Functions:
             "gradable": gradable, "message": message,
         }  # fmt: skip
 
+    def _scores_and_maps(self, steps, images):
+        scores, maps = zip(*[step(images) for step in steps], strict=True)
+        return self._mean(scores), tf.add_n(maps) / len(maps)
 
-def _mean(scores):
-    return tf.add_n([tf.cast(score, tf.float64) for score in scores]) / len(scores)
-
-
-def _scores_and_maps(steps, images):
-    results = [step(images) for step in steps]
-    return _mean([scores for scores, _ in results]), tf.add_n([maps for _, maps in results]) / len(results)
+    def _mean(self, scores):
+        return tf.add_n([tf.cast(score, self._dtype) for score in scores]) / len(scores)
 
 
 def _never_empty(step, images):

@@ -8,8 +8,7 @@ They are the functions behind the SavedModel (`signatures`), without the decodin
   the photograph's pixels; `fault`, int32 (), the position in `faults` of why it can't be graded, or -1;
   `number`, int32 (), which stands in those words; `frame`, float32 (rows, columns, 3), the photograph reduced
   to at most 512 pixels a side; and `view`, float32 (3,), the circle in the frame's pixels.
-- `network` takes `pixels`. It returns `score`, float32 (1,), `grade`, int32 (1,), `referable`, bool (1,); of
-  lesion networks `marked`, uint8 (size, size, lesions), `lesion_scores`, float32 (1, lesions), and
+- `network` takes `pixels`. It returns `score`, float32 (1,); of lesion networks `marked`, uint8 (size, size, lesions), `lesion_scores`, float32 (1, lesions), and
   `context_score`, float32 (1,); of networks that end in global average pooling `map`, float32 (rows, columns).
 - `draw`, of those two kinds, takes `frame`, `view`, and `marked` or `map`. It returns `picture`, uint8 (rows,
   columns, 4), RGBA.
@@ -48,7 +47,8 @@ class WebGraphs:
     def __init__(self, graders, rules):
         if importlib.util.find_spec("tf2onnx") is None:
             raise InputError(NEEDED)
-        self._functions = Functions([rebuild_float32(grader) for grader in graders], rules)
+        # In float64, runtimes for graphics units can't compute.
+        self._functions = Functions([rebuild_float32(grader) for grader in graders], rules, tf.float32)
         self._size, self._limits = graders[0].input_shape[1], rules.quality
         self.faults = []
         self.marks_lesions, self.explains = self._functions.marks_lesions, self._functions.explains
@@ -126,7 +126,7 @@ class WebGraphs:
             found["map"] = maps[0]
         else:
             scores = functions.scores(images)
-        return {**functions.graded(scores), **found}
+        return {"score": scores, **found}
 
     def draw(self, frame, view, found):
         """Graph `draw`."""

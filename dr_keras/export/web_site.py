@@ -75,10 +75,8 @@ def _hash(data):
 
 def _about(model, graphs, known, content):
     """What the page's scripts need to know, beside what a server's page does."""
-    size = lambda *starts: sum(
-        len(data) for path, data in content.items() if path.startswith(starts)
-    )  # noqa: E731
-    rest = size("") - size("engine/")
+    sizes = {path: len(data) / 1e6 for path, data in content.items()}
+    on_graphics = sum(size for path, size in sizes.items() if path.startswith("engine/webgpu/"))
     kinds = {"JPEG": graph_photographs.JPEG, "PNG": graph_photographs.PNG}
     refusals = ("EMPTY", "NOT_AN_IMAGE", "DAMAGED", "TRUNCATED", "TOO_SMALL", "TOO_LARGE")
     return model.about() | {
@@ -96,9 +94,8 @@ def _about(model, graphs, known, content):
         "report_side": grading_page.REPORT_SIDE,
         "longest_name": grading_page.LONGEST_NAME,
         "check": {"size": model.metadata["image_size"], "level": _GREY, "score": known},
-        "megabytes": {
-            engine: round((rest + size(f"engine/{engine}/")) / 1e6, 1) for engine in npm_package.ENGINES
-        },
+        "referable_grade": model.rules.referable_grade,
+        "megabytes": {"webgpu": sum(sizes.values()), "wasm": sum(sizes.values()) - on_graphics},
     }
 
 

@@ -5,10 +5,9 @@ importScripts("files.js"); // VERSION; FILES, a path's SHA-256 in base64; HEADER
 const engine = new URL(location).searchParams.get("engine");
 const NAME = `${VERSION} ${engine}`;
 
-// All files but the engine that this browser doesn't use.
+// All files; those for graphics units only where there is one.
 function wanted() {
-  const paths = Object.keys(FILES);
-  return paths.filter((path) => !path.startsWith("engine/") || path.startsWith(`engine/${engine}/`));
+  return Object.keys(FILES).filter((path) => engine === "webgpu" || !path.startsWith("engine/webgpu/"));
 }
 
 async function install() {

@@ -18,7 +18,7 @@ export async function start(say) {
         "Safari since 2023 has it.",
     );
   }
-  const engine = (await navigator.gpu?.requestAdapter().catch(() => null)) ? "webgpu" : "wasm";
+  const engine = new URL(location).searchParams.get("engine") ?? (await fastest());
   await keep(engine, say);
   say("Loading the model.");
   worker = new Worker("worker.js", { type: "module" });
@@ -54,6 +54,12 @@ export async function report(file, result) {
   return new Blob([page.replace(/\[\[(\w+)\]\]/g, (_, blank) => escaped(String(values[blank])))], { type: "text/html" });
 }
 
+// The graphics unit, unless there is none or a program plays one.
+async function fastest() {
+  const adapter = await navigator.gpu?.requestAdapter().catch(() => null);
+  return adapter && !adapter.info?.isFallbackAdapter ? "webgpu" : "wasm";
+}
+
 // Lets the service worker fetch the site, which then opens without a network, and as a page whose model may use
 // several threads. Without one, as in some private windows, the page works as long as the network does.
 async function keep(engine, say) {
@@ -64,7 +70,7 @@ async function keep(engine, say) {
     if (controller && !registration.waiting) return;
     say(`Fetching the model, ${Math.round(model.megabytes[engine])} MB, once: this page then works offline too.`);
     registration.waiting?.postMessage("take over");
-    await Promise.race([taken(), given_up(registration)]);
+    await Promise.race([taken(), refused(registration)]);
   } catch {
     return; // no room, or no network: this time the page works without it
   }
@@ -80,7 +86,7 @@ function taken() {
   });
 }
 
-function given_up({ installing }) {
+function refused({ installing }) {
   return new Promise((resolve, reject) => {
     installing?.addEventListener("statechange", () => {
       if (installing.state === "redundant") reject(new Error("not installed"));

@@ -1,41 +1,46 @@
 // Grades photographs with the graphs of models/, one at a time, beside the page so that it stays responsive.
-const GRAPHS = ["prepare", "network", "draw"];
 const MOST = 2 ** 24; // pixels that every browser's canvas holds; larger photographs are reduced to it
 const CLOSE = 0.02; // grade units
-let [ort, model] = [null, null];
+let [processor, network, model] = [null, null, null]; // a runtime, what runs the network, what the page knows
 const graphs = {};
 
-// Loads the runtime and the graphs; the processor takes over where the graphics unit fails or computes wrongly.
+// Loads the graphs. The network runs on the graphics unit, unless that fails or computes wrongly.
 async function start(about, engine) {
   model = about;
-  ort = await import(`./engine/${engine}/ort.${engine}.bundle.min.mjs`);
-  ort.env.logLevel = "error";
-  for (const name of GRAPHS.filter((graph) => graph !== "draw" || model.explains)) graphs[name] = await load(name, "wasm");
+  processor = await runtime("wasm");
+  for (const name of model.explains ? ["prepare", "draw"] : ["prepare"]) graphs[name] = await load(processor, name, "wasm");
   if (engine === "webgpu") {
-    const onProcessor = graphs.network;
     try {
-      graphs.network = await load("network", "webgpu");
-      if (await isRight()) return { runs: "webgpu" };
+      network = await networkOn(await runtime("webgpu"), "webgpu");
+      return { runs: "webgpu" };
     } catch {
       // Whatever it was, the processor can do it.
     }
-    graphs.network = onProcessor;
   }
-  if (!(await isRight())) throw new Error("This browser computes wrong scores with the model: nothing is graded here.");
+  network = await networkOn(processor, "wasm");
   return { runs: "wasm" };
 }
 
-async function load(name, provider) {
+async function runtime(engine) {
+  const ort = await import(`./engine/${engine}/ort.${engine}.bundle.min.mjs`);
+  ort.env.logLevel = "error";
+  if (engine === "webgpu") ort.env.wasm.numThreads = 1;
+  return ort;
+}
+
+async function load(ort, name, provider) {
   const file = await (await fetch(`models/${name}.onnx`)).arrayBuffer();
   return ort.InferenceSession.create(file, { executionProviders: [provider], logSeverityLevel: 3 });
 }
 
-// Whether the network gives a plain image the score that it has in Python.
-async function isRight() {
+// A function that runs the network, which is tried first: a plain image must have the score that it has in Python.
+async function networkOn(ort, provider) {
+  const graph = await load(ort, "network", provider);
+  const run = (pixels, dims) => graph.run({ pixels: new ort.Tensor("float32", pixels, dims) });
   const { size, level, score } = model.check;
-  const pixels = new ort.Tensor("float32", new Float32Array(size * size * 3).fill(level), [size, size, 3]);
-  const found = await graphs.network.run({ pixels });
-  return Math.abs(found.score.data[0] - score) < CLOSE;
+  const found = await run(new Float32Array(size * size * 3).fill(level), [size, size, 3]);
+  if (Math.abs(found.score.data[0] - score) < CLOSE) return run;
+  throw new Error("This browser computes wrong scores with the model: nothing is graded here.");
 }
 
 async function grade(file, say) {
@@ -51,16 +56,18 @@ async function grade(file, say) {
     return { ...result, score: null, grade: null, grade_name: null, referable: null, overlay: null, message };
   }
   say("Being graded");
-  const found = await graphs.network.run({ pixels: prepared.pixels });
+  const found = await network(prepared.pixels.data, prepared.pixels.dims);
   [result.score] = found.score.data;
-  [result.grade] = found.grade.data;
+  result.grade = model.thresholds.filter((cut) => result.score >= cut).length;
   result.grade_name = model.grade_names[result.grade];
-  result.referable = Boolean(found.referable.data[0]);
+  result.referable = result.grade >= model.referable_grade;
   if (found.lesion_scores) result.map_words = outlined(found);
   if (graphs.draw) {
     const { frame, view } = prepared;
-    const seen = found.marked ? { marked: found.marked } : { map: found.map };
-    result.overlay = await png((await graphs.draw.run({ frame, view, ...seen })).picture);
+    const seen = found.marked ? "marked" : "map";
+    const { type, data, dims } = found[seen];
+    const drawn = await graphs.draw.run({ frame, view, [seen]: new processor.Tensor(type, data, dims) });
+    result.overlay = await png(drawn.picture);
   }
   return result;
 }
@@ -90,8 +97,8 @@ async function decode(file) {
   context.drawImage(bitmap, 0, 0, canvas.width, canvas.height);
   bitmap.close();
   const { data } = context.getImageData(0, 0, canvas.width, canvas.height);
-  const photograph = new ort.Tensor("uint8", new Uint8Array(data.buffer), [canvas.height, canvas.width, 4]);
-  return { photograph, is_jpeg: new ort.Tensor("bool", [kind === "JPEG"], []), scale };
+  const photograph = new processor.Tensor("uint8", new Uint8Array(data.buffer), [canvas.height, canvas.width, 4]);
+  return { photograph, is_jpeg: new processor.Tensor("bool", [kind === "JPEG"], []), scale };
 }
 
 function refused(words, ...values) {
