@@ -1,4 +1,4 @@
-"""Exports a trained model: to a SavedModel for servers, TFLite (LiteRT) for phones, ONNX, or a page for browsers.
+"""Exports a trained model: SavedModel for servers, TFLite (LiteRT) for phones, ONNX, a page for browsers.
 
   python scripts/export.py --model=RUN --format=savedmodel --output_dir=savedmodels/NAME
   python scripts/export.py --model=RUN --format=tflite --quantize=int8 --output_dir=savedmodels/NAME
@@ -6,7 +6,7 @@
 
 The score of a run with folds is the mean over its networks; for a smaller model, name one fold, RUN/fold_0.
 A SavedModel takes encoded photographs; it is written as the next version (NAME/1, NAME/2, ...) and overwrites
-none. A TFLite or ONNX model takes preprocessed images. A page grades in the browser that it is opened in, offline
+none. A TFLite or ONNX model takes preprocessed images. A page grades in the browser that opens it, offline
 too, and sends no photograph anywhere. Before these three are written, they are compared with Keras on the
 photographs that the run was trained on, or on those that the data flags name, or else on 60 drawn ones; int8
 wants real ones, from which the ranges of its numbers are taken. Research use only.

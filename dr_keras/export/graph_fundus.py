@@ -75,7 +75,7 @@ def crop_square(image, circle, found, size):
 
 
 def _enlarged(square, side, size):
-    """Enlarges a square from `side` to `size` like OpenCV, which counts in 2048ths and rounds down in between."""
+    """Enlarges a square like OpenCV, which counts in 2048ths and rounds down between the axes."""
     at = (tf.range(size, dtype=tf.float32) + 0.5) * (tf.cast(side, tf.float32) / size) - 0.5
     low = tf.floor(at)
     right = tf.round((at - low) * 2048)
@@ -95,8 +95,8 @@ def reduce_by_area(image, size):
         float32 (*size, channels), whole numbers.
     """
     shape, size = tf.shape(image)[:2], tf.convert_to_tensor(size)
-    # TensorFlow's area interpolation computes cell borders in float32 and so includes tiny fractions of pixels
-    # that OpenCV ignores; ONNX has none.
+    # TensorFlow's area interpolation computes cell borders in float32 and so includes tiny fractions of
+    # pixels that OpenCV ignores; ONNX has none.
     reduced = _cell_means(_cell_means(image, size[0]), size[1])
     # OpenCV rounds halves up where it reduces to exactly a half, and to even elsewhere.
     halved = tf.reduce_all(shape == 2 * size)

@@ -65,7 +65,7 @@ def outlines_png(data, size, circle, marked, readable):
 
 
 def outlined(image, circle, marked):
-    """Outlines lesions on a picture; `image`, `circle` and result as for `map_over`, `marked` as `outlines_png`."""
+    """Outlines lesions on a picture; `marked` as for `outlines_png`, the rest as for `map_over`."""
     height, width = tf.unstack(tf.shape(image)[:2])
     side = marked.shape[0]
     # Grown by the gap between a lesion and its outline, no lesion is lost between the frame's pixels.
@@ -84,7 +84,7 @@ def outlined(image, circle, marked):
 
 
 def frame(image):
-    """Reduces a photograph, uint8 (height, width, 3), to at most `MAX_SIDE` pixels: float32, whole numbers."""
+    """Reduces a photograph, uint8 (height, width, 3), to `MAX_SIDE` pixels: float32, whole numbers."""
     shape = tf.cast(tf.shape(image)[:2], tf.float64)
     scale = tf.minimum(tf.constant(1.0, tf.float64), MAX_SIDE / tf.reduce_max(shape))
     reduced = tf.cast(tf.round(shape * scale), tf.int32)

@@ -182,7 +182,8 @@ def reduced_as_jpeg(image, position):
         picture = image
         for _ in (0, 1):  # rows, then columns
             length, width = tf.unstack(tf.shape(picture)[:2])
-            rows = tf.minimum(tf.range(length + -length % factor), length - 1)  # the last fills up its block
+            count = (length + factor - 1) // factor
+            rows = tf.minimum(tf.range(count * factor), length - 1)  # the last fills up its block
             blocks = tf.reshape(tf.gather(picture, rows), (-1, factor, width, 3))
             picture = tf.transpose(tf.reduce_sum(tf.cast(blocks, tf.float32), axis=1), (1, 0, 2))
         return tf.cast(tf.round(picture / tf.cast(factor**2, tf.float32)), tf.uint8)

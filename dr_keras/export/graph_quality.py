@@ -28,7 +28,10 @@ def fault(square, found, limits, diameter=None):
 
 
 def cases(square, found, limits, diameter=None):
-    """What a photograph is refused for; the first whose condition holds is the reason. Arguments as for `fault`.
+    """What a photograph is refused for; the first whose condition holds is the reason.
+
+    Args:
+        square, found, limits, diameter: as for `fault`.
 
     Returns:
         List of (condition, words, number): a bool (), a Python string, and the whole number, int32 (), that

@@ -91,9 +91,10 @@ class Functions:
         }
 
     def find_lesions(self, images):
-        """What lesion networks see: a dict, the score being float64 (batch,).
+        """What lesion networks see: a dict, the score having the type that scores are averaged in.
 
-        Beside what the signature `explain` says, `marked`, float32 (batch, size, size, lesions), is 1 on lesions.
+        Beside what the signature `explain` says, it has `marked`, float32 (batch, size, size, lesions), which
+        is 1 on lesions.
         """
         results = [step(images) for step in self._lesions]
         scores, maps, marked, added, context = (list(parts) for parts in zip(*results, strict=True))
@@ -124,7 +125,7 @@ class Functions:
         return {**self._gradable(prepared, scores), "map": maps, "overlay_png_bytes": pictures}
 
     def activation_map(self, images):
-        """Scores, float64 (batch,), and regression activation maps of networks that have them."""
+        """Scores (batch,) and regression activation maps, of networks that have them."""
         return self._scores_and_maps(self._steps, images)
 
     def grade_pixels(self, image):
@@ -161,7 +162,7 @@ class Functions:
         )
 
     def scores(self, images):
-        """Scores of preprocessed images, float64 (batch,), the mean over the networks."""
+        """Scores of preprocessed images (batch,), the mean over the networks."""
         return self._mean([_never_empty(score, images) for score in self._score])
 
     def graded(self, scores):

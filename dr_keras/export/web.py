@@ -1,9 +1,9 @@
 """Export to a static site that grades photographs in the browser, with no server and no network.
 
-`SITE/` is the page of `serving.application` (`report/page`), with graphs of `web_graphs` in `models/`, ONNX Runtime
-Web in `engine/`, and a service worker that keeps the site for use without a network. Any server of files can give
-it: `python -m http.server -d SITE`. A later export to the same folder replaces it, and browsers that kept the old
-site fetch the new one.
+`SITE/` is the page that the server has (`report/page`), with the graphs of `web_graphs` in `models/`, ONNX
+Runtime Web in `engine/`, and a service worker that keeps the site for use offline. Any server of files will
+do: `python -m http.server -d SITE`. A later export to the same folder replaces it, and browsers that kept the
+old site fetch the new one.
 """
 
 import contextlib
@@ -12,13 +12,11 @@ import shutil
 import tempfile
 from pathlib import Path
 
-import numpy as np
-
 from dr_keras.data.cache import SYNTHETIC
 from dr_keras.errors import InputError
 from dr_keras.export import check, npm_package, web_site
 from dr_keras.export.metadata import describe
-from dr_keras.export.web_graphs import WebGraphs, runner
+from dr_keras.export.web_graphs import WebGraphs, scorer
 
 _TEMPORARY = ".site-"
 _MARK = "service_worker.js"  # what a site has
@@ -45,10 +43,7 @@ def export_web(grader, prepared, output_dir, node_modules=None, check_images=60,
     with npm_package.engine_files(node_modules) as engine:  # before what takes longer
         graphs = WebGraphs(grader.networks, grader.rules)
         models = graphs.convert()
-        run = runner(models["network"])
-        score = lambda images: np.array(
-            [run(pixels=np.float32(image))["score"][0] for image in images]
-        )  # noqa: E731
+        score = scorer(models["network"])
         compared = check.graded_photographs(prepared, seed)[:check_images]
         checked = check.compare_with_keras(score, grader, prepared, compared)
         check.require_agreement(checked, min_agreement)
@@ -57,9 +52,8 @@ def export_web(grader, prepared, output_dir, node_modules=None, check_images=60,
     described = describe(grader.networks, grader.rules, grader.name)
     content |= web_site.pages(content, graphs, described, grader.rules, score)
     _write(content, output_dir)
-    megabytes, found = sum(map(len, content.values())) / 1e6, check.describe(
-        checked, prepared.name == SYNTHETIC
-    )
+    megabytes = sum(map(len, content.values())) / 1e6
+    found = check.describe(checked, prepared.name == SYNTHETIC)
     return f"{len(content)} files, {megabytes:.1f} MB; {found}"
 
 

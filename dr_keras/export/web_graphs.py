@@ -1,15 +1,16 @@
 """The graphs that grade in a browser, as ONNX: preparation, networks, drawing.
 
-They are the functions behind the SavedModel (`signatures`), without the decoding, which browsers do themselves:
+They are the functions behind the SavedModel (`signatures`) without the decoding, which browsers do.
 
-- `prepare` takes `photograph`, uint8 (height, width, 4), RGBA, of any size, and `is_jpeg`, bool (), whether it
-  was decoded from a JPEG. It returns `pixels`, float32 (size,
-  size, 3), the network's image; `circle`, float32 (3,), center_y, center_x and radius of the field of view in
-  the photograph's pixels; `fault`, int32 (), the position in `faults` of why it can't be graded, or -1;
-  `number`, int32 (), which stands in those words; `frame`, float32 (rows, columns, 3), the photograph reduced
-  to at most 512 pixels a side; and `view`, float32 (3,), the circle in the frame's pixels.
-- `network` takes `pixels`. It returns `score`, float32 (1,); of lesion networks `marked`, uint8 (size, size, lesions), `lesion_scores`, float32 (1, lesions), and
-  `context_score`, float32 (1,); of networks that end in global average pooling `map`, float32 (rows, columns).
+- `prepare` takes `photograph`, uint8 (height, width, 4), RGBA, of any size, and `is_jpeg`, bool (), whether
+  it was decoded from a JPEG. It returns `pixels`, float32 (size, size, 3), the network's image; `circle`,
+  float32 (3,), center_y, center_x and radius of the field of view in the photograph's pixels; `fault`, int32
+  (), the position in `faults` of why it can't be graded, or -1; `number`, int32 (), which stands in those
+  words; `frame`, float32 (rows, columns, 3), the photograph reduced to at most 512 pixels a side; and `view`,
+  float32 (3,), the circle in the frame's pixels.
+- `network` takes `pixels`. It returns `score`, float32 (1,); of lesion networks `marked`, uint8 (size, size,
+  lesions), `lesion_scores`, float32 (1, lesions), and `context_score`, float32 (1,); of networks that end in
+  global average pooling `map`, float32 (rows, columns).
 - `draw`, of those two kinds, takes `frame`, `view`, and `marked` or `map`. It returns `picture`, uint8 (rows,
   columns, 4), RGBA.
 """
@@ -17,6 +18,7 @@ They are the functions behind the SavedModel (`signatures`), without the decodin
 import importlib.util
 import logging
 
+import numpy as np
 import tensorflow as tf
 
 from dr_keras.errors import InputError
@@ -97,7 +99,7 @@ class WebGraphs:
         }
 
     def _reduced(self, whole, is_jpeg):
-        """The photograph at the scale at which `Photograph.prepare` decodes it, and its field of view there."""
+        """The photograph at the scale at which `Photograph.prepare` decodes it, and its circle there."""
         side = tf.reduce_min(tf.shape(whole)[:2])
         at = lambda position: graph_fundus.without_white_surround(  # noqa: E731
             graph_photographs.reduced_as_jpeg(whole, position)
@@ -147,7 +149,7 @@ def _traced(function, *signature):
 
 
 def _converted(function):
-    """`tf2onnx.convert.from_function` in its steps: that one takes minutes, copying the graph again and again."""
+    """`tf2onnx.convert.from_function` in steps: that takes minutes, copying the graph again and again."""
     from tf2onnx import convert, optimizer, tf_loader, tfonnx
 
     logging.getLogger("tf2onnx").setLevel(logging.ERROR)
@@ -165,12 +167,12 @@ def _converted(function):
     return converted.make_model("dr_keras").SerializeToString(deterministic=True)
 
 
-def runner(model):
-    """A function that runs the bytes of an ONNX file: arrays by name in, a dict of arrays out."""
+def scorer(network):
+    """A function that scores images (n, size, size, 3) with the bytes of a graph `network`: float (n,)."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-    names = [output.name for output in session.get_outputs()]
-    return lambda **inputs: dict(zip(names, session.run(names, inputs), strict=True))
+    session = onnxruntime.InferenceSession(network, options, providers=["CPUExecutionProvider"])
+    run = lambda image: session.run(["score"], {"pixels": np.float32(image)})[0]  # noqa: E731
+    return lambda images: np.concatenate([run(image) for image in images])

@@ -1,4 +1,4 @@
-"""The static site of `web`, without its models and engines: the page, what it is told, what lets it be kept."""
+"""The site of `web` without its models and engines: the page, what it is told, what lets it be kept."""
 
 import base64
 import dataclasses
@@ -9,7 +9,7 @@ from importlib import resources
 import numpy as np
 
 from dr_keras.data import decoding
-from dr_keras.export import graph_photographs, npm_package, web_icon
+from dr_keras.export import graph_photographs, web_icon
 from dr_keras.report import grading_page
 
 _GREY = 128  # grey level of the image on which a browser's arithmetic is tried
@@ -55,8 +55,9 @@ def pages(content, graphs, described, rules, score):
     made["manifest.webmanifest"] = _manifest(name)
     known = float(score(np.full((1, size, size, 3), _GREY))[0])
     about = _about(model, graphs, known, content | made)
-    digest = hashlib.sha256(json.dumps([about, _HEAD, _HEADERS]).encode())
-    digest.update(grading_page.text("index.html").encode())
+    reports = grading_page.blank_reports(model, graphs.marks_lesions)
+    page = grading_page.index(about, _HEAD)
+    digest = hashlib.sha256(json.dumps([page, reports, _HEADERS]).encode())
     for path, data in sorted((content | made).items()):
         digest.update(path.encode() + hashlib.sha256(data).digest())
     version = digest.hexdigest()[:_VERSION]
@@ -104,7 +105,7 @@ def _manifest(name):
     manifest = {
         "name": f"Grade fundus photographs: {name}",
         "short_name": "Fundus grades",
-        "description": "Research use only. Grades diabetic retinopathy on this device; no photograph leaves it.",
+        "description": "Research use only. Grades on this device; no photograph leaves it.",
         "start_url": "./",
         "scope": "./",
         "display": "standalone",

@@ -1,4 +1,4 @@
-"""The page that grades photographs, on a server or in the browser: its files, its words, one photograph's report.
+"""The page that grades photographs, on a server or in a browser: files, words, one photograph's report.
 
 `page/` has its markup, looks and script, which takes the answers from a module `source.js` beside it.
 """
@@ -26,7 +26,8 @@ READING_HELP = (
 OUTLINED = {
     "lesions": [f"{WORDS[kind][1]} in {COLOR_NAMES[kind]}, {{added}}" for kind in LESIONS],
     "look": " The look of the retina besides adds {added}.",
-    "sentence": "Outlined, with what they add to the score: {lesions}.{look} An eye without lesions has {rest}.",
+    "sentence": "Outlined, with what they add to the score: {lesions}.{look} "
+    "An eye without lesions has {rest}.",
     "least": 0.005,  # grade units; of a look that adds less nothing is said
 }
 # Between such brackets stands what the page in the browser fills into a report.
@@ -197,11 +198,10 @@ def blank_reports(model, marks_lesions):
     result = {name: _BLANK.format(name) for name in names}
     pictures = {"photograph": b"\xff\xd8\xffphotograph", "picture": b"\x89PNGpicture"}
     name, time, message, words = (_BLANK.format(each) for each in ("name", "time", "message", "words"))
+    drawn = pictures["picture"] if model.explains else None
+    words = words if marks_lesions else None
     reports = {
-        "graded": report(
-            model, name, time, result, pictures["photograph"], pictures["picture"] if model.explains else None,
-            words if marks_lesions else None,
-        ),
+        "graded": report(model, name, time, result, pictures["photograph"], drawn, words),
         "refused": report(model, name, time, message, pictures["photograph"]),
     }  # fmt: skip
     for kind, page in reports.items():
