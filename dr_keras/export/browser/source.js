@@ -65,17 +65,15 @@ async function fastest() {
 async function keep(engine, say) {
   if (!navigator.serviceWorker) return;
   try {
-    const registration = await navigator.serviceWorker.register(`service_worker.js?engine=${engine}`);
-    const { controller } = navigator.serviceWorker;
-    if (controller && !registration.waiting) return;
+    const options = { updateViaCache: "none" }; // else an old list of files would count as today's
+    const registration = await navigator.serviceWorker.register(`service_worker.js?engine=${engine}`, options);
+    if (registration.active && !registration.waiting) return; // an update that is fetched now waits for the next load
     say(`Fetching the model, ${Math.round(model.megabytes[engine])} MB, once: this page then works offline too.`);
     registration.waiting?.postMessage("take over");
     await Promise.race([taken(), refused(registration)]);
   } catch {
     return; // no room, or no network: this time the page works without it
   }
-  if (!navigator.serviceWorker.controller || sessionStorage.getItem("loaded") === model.version) return;
-  sessionStorage.setItem("loaded", model.version);
   location.reload();
   await new Promise(() => {});
 }
