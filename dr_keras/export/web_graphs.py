@@ -152,6 +152,8 @@ def _converted(function):
     """`tf2onnx.convert.from_function` in steps: that takes minutes, copying the graph again and again."""
     from tf2onnx import convert, optimizer, tf_loader, tfonnx
 
+    from dr_keras.export import onnx_order
+
     logging.getLogger("tf2onnx").setLevel(logging.ERROR)
     graph = function.get_concrete_function()
     inputs = graph.inputs[: len(function.input_signature)]  # behind them come weights
@@ -163,8 +165,8 @@ def _converted(function):
         converted = tfonnx.process_tf_graph(
             imported, opset=_OPSET, input_names=ends[0], output_names=ends[1], tensors_to_rename=names
         )
-    converted = optimizer.optimize_graph(converted, catch_errors=False)
-    return converted.make_model("dr_keras").SerializeToString(deterministic=True)
+    converted = optimizer.optimize_graph(converted, catch_errors=False).make_model("dr_keras")
+    return onnx_order.in_one_order(converted).SerializeToString(deterministic=True)
 
 
 def scorer(network):

@@ -108,6 +108,7 @@ function offerMaps(item, { overlay: first, map_words: outlined }) {
     button.name = `method${shown}`;
     button.parentElement.hidden = !offered[button.value];
     if (outlined && button.value === "explain") button.nextSibling.textContent = "Lesions";
+    if (outlined && !offered.occlude) slider.parentElement.firstChild.textContent = "Opacity of the outlines";
     button.addEventListener("change", () => choose(button));
     if (button.value === "explain" && first) {
       button.checked = true;
