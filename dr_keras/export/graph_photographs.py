@@ -52,7 +52,7 @@ def decode(data, size, min_side):
 
     A JPEG is decoded at the smallest scale whose shorter side has `min_side` pixels or more.
     """
-    return _decode(data, reduction(tf.reduce_min(size), min_side), _orientation(data))
+    return _decode(data, least_scale(tf.reduce_min(size), min_side), _orientation(data))
 
 
 def _guarded(function, data, otherwise):
@@ -110,7 +110,7 @@ def _raw(data):
     return tf.io.decode_raw(data, tf.uint8)
 
 
-def reduction(side, min_side):
+def least_scale(side, min_side):
     """See `decoding.Header.reduction`: a position in `REDUCTIONS`."""
     return 3 - tf.reduce_sum(tf.cast(side // tf.constant(REDUCTIONS[:3]) >= min_side, tf.int32))
 
@@ -134,7 +134,7 @@ def _orientation(data):
 
 def _prepare(data, size, image_size, limits):
     """Preprocesses a photograph with a valid header; an operation fails if the rest is damaged."""
-    first = reduction(tf.reduce_min(size), image_size)
+    first = least_scale(tf.reduce_min(size), image_size)
     image, circle, found = _smallest_decode(data, tf.reduce_min(size), image_size, first)
     full = tf.cast(size[0], tf.float64) / tf.cast(tf.shape(image)[0], tf.float64)
     pixels = graph_fundus.crop_square(image, circle, found, image_size)
@@ -151,7 +151,7 @@ def _smallest_decode(data, side, image_size, first):
         circle, found = graph_fundus.find_field_of_view(image)
         wanted = tf.reduce_min(tf.shape(image)[:2]) * image_size
         wanted = tf.cast(tf.cast(wanted, tf.float64) / (2 * circle[2]), tf.int32) + 1
-        following = tf.where(number == 0, reduction(side, wanted), full)
+        following = tf.where(number == 0, least_scale(side, wanted), full)
         is_enough = (2 * circle[2] >= image_size) | (reduction == full) | ~_starts_with(data, JPEG)
         return number + 1, following, is_enough, image, circle, found
 

@@ -104,14 +104,14 @@ class WebGraphs:
         at = lambda position: graph_fundus.without_white_surround(  # noqa: E731
             graph_photographs.reduced_as_jpeg(whole, position)
         )
-        first = graph_photographs.reduction(side, self._size)
+        first = graph_photographs.least_scale(side, self._size)
         first = tf.where(is_jpeg, first, graph_photographs.UNREDUCED)
         image = at(first)
         circle, found = graph_fundus.find_field_of_view(image)
         # Where the retina fills less of the picture than hoped, a larger scale.
         height, wanted = tf.shape(image)[0], tf.reduce_min(tf.shape(image)[:2]) * self._size
         wanted = tf.cast(tf.cast(wanted, tf.float64) / (2 * circle[2]), tf.int32) + 1
-        again = tf.where(2 * circle[2] >= self._size, first, graph_photographs.reduction(side, wanted))
+        again = tf.where(2 * circle[2] >= self._size, first, graph_photographs.least_scale(side, wanted))
         again = tf.where(is_jpeg, again, first)
         image = tf.cond(again == first, lambda: image, lambda: at(again))
         return image, circle * tf.cast(tf.shape(image)[0] / height, tf.float64), found
