@@ -1,11 +1,13 @@
-"""Exports a trained model: to a SavedModel for servers, to TFLite (LiteRT) for phones, or to ONNX.
+"""Exports a trained model: SavedModel for servers, TFLite (LiteRT) for phones, ONNX, a page for browsers.
 
   python scripts/export.py --model=RUN --format=savedmodel --output_dir=savedmodels/NAME
   python scripts/export.py --model=RUN --format=tflite --quantize=int8 --output_dir=savedmodels/NAME
+  python scripts/export.py --model=RUN --format=web --output_dir=SITE && python -m http.server -d SITE
 
 The score of a run with folds is the mean over its networks; for a smaller model, name one fold, RUN/fold_0.
 A SavedModel takes encoded photographs; it is written as the next version (NAME/1, NAME/2, ...) and overwrites
-none. A TFLite or ONNX model takes preprocessed images; before it is written, it is compared with Keras on the
+none. A TFLite or ONNX model takes preprocessed images. A page grades in the browser that opens it, offline
+too, and sends no photograph anywhere. Before these three are written, they are compared with Keras on the
 photographs that the run was trained on, or on those that the data flags name, or else on 60 drawn ones; int8
 wants real ones, from which the ranges of its numbers are taken. Research use only.
 """
@@ -19,12 +21,14 @@ from absl import flags
 from dr_keras import cli_flags
 
 cli_flags.define_model_flag()
-cli_flags.define_output_dir("versions of the SavedModel, or model_QUANTIZE.tflite or model.onnx, and .json")
+cli_flags.define_output_dir(
+    "versions of the SavedModel; model_QUANTIZE.tflite or model.onnx, and .json; or the page"
+)
 cli_flags.define_data_flags()
 cli_flags.define_cache_dir()
 cli_flags.define_thresholds(default=None)
 cli_flags.define_seed(" Which photographs are taken.")
-flags.DEFINE_enum("format", "savedmodel", ("savedmodel", "tflite", "onnx"), "Format to export to.")
+flags.DEFINE_enum("format", "savedmodel", ("savedmodel", "tflite", "onnx", "web"), "Format to export to.")
 flags.DEFINE_enum(
     "precision",
     "own",
@@ -41,13 +45,18 @@ flags.DEFINE_enum(
 flags.DEFINE_integer(
     "calibration_images", 100, "int8: photographs from which activations' ranges are measured.", lower_bound=1
 )
+flags.DEFINE_string(
+    "node_modules",
+    None,
+    "web: folder of npm's packages that has onnxruntime-web already. Default: npm fetches it.",
+)
 flags.DEFINE_integer(
-    "check_images", 200, "tflite, onnx: photographs on which to compare with Keras.", lower_bound=1
+    "check_images", 200, "tflite, onnx, web: photographs on which to compare with Keras.", lower_bound=1
 )
 flags.DEFINE_float(
     "min_agreement",
     0.9,
-    "tflite, onnx: least share of photographs with the grade of Keras; below it nothing is written.",
+    "tflite, onnx, web: least share of photographs with the grade of Keras; below it nothing is written.",
     0,
     1,
 )
@@ -57,13 +66,14 @@ _DRAWN = 60  # photographs, where none are named: to see that the conversion wen
 
 
 @flags.multi_flags_validator(
-    ["format", "quantize", "precision"],
-    message="--quantize is for --format=tflite, --precision for --format=savedmodel",
+    ["format", "quantize", "precision", "node_modules"],
+    message="--quantize is for --format=tflite, --precision for --format=savedmodel, --node_modules for "
+    "--format=web",
 )
 def _options_fit(values):
-    defaults = {"tflite": {"precision": "own"}, "savedmodel": {"quantize": "none"}}
-    defaults["onnx"] = defaults["tflite"] | defaults["savedmodel"]
-    return all(values[name] == default for name, default in defaults[values["format"]].items())
+    defaults = {"quantize": "none", "precision": "own", "node_modules": None}
+    own = {"tflite": "quantize", "savedmodel": "precision", "web": "node_modules"}.get(values["format"])
+    return all(values[name] == default for name, default in defaults.items() if name != own)
 
 
 def main(argv):
@@ -87,13 +97,15 @@ def main(argv):
         raise cli_flags.InputError(
             f"--model={path}: is exported already; expected a run folder or a .keras file"
         )
-    if FLAGS.format != "savedmodel":
+    if FLAGS.format in ("tflite", "onnx"):
         _export_file(grader)
     elif grader.rules.normalization:
         raise cli_flags.InputError(
             f"--model={path}: trained with --normalization={','.join(grader.rules.normalization)}, which the "
-            "graph of a SavedModel doesn't do; expected a model without it"
+            f"graph of --format={FLAGS.format} doesn't do; expected a model without it"
         )
+    elif FLAGS.format == "web":
+        _export_web(grader)
     else:
         _export_saved_model(grader)
 
@@ -106,6 +118,16 @@ def _export_saved_model(grader):
         networks = [float32.rebuild_float32(network) for network in networks]
     version = saved_model.export_saved_model(networks, FLAGS.output_dir, grader.rules)
     print(f"{version}: {len(networks)} networks; saved_model_cli show --all --dir {version}")
+
+
+def _export_web(grader):
+    from dr_keras.export import web
+
+    found = web.export_web(
+        grader, grader.open(cli_flags.open_prepared), FLAGS.output_dir, FLAGS.node_modules,
+        check_images=FLAGS.check_images, min_agreement=FLAGS.min_agreement, seed=FLAGS.seed,
+    )  # fmt: skip
+    print(f"{FLAGS.output_dir}: {found}; python -m http.server -d {FLAGS.output_dir}")
 
 
 def _export_file(grader):

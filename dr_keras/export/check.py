@@ -60,6 +60,21 @@ def require_agreement(compared, least):
         )
 
 
+def graded_photographs(prepared, seed):
+    """Positions of the photographs that have a grade, in random order; `InputError` if none has."""
+    graded = np.flatnonzero(prepared.grades >= 0)
+    if not len(graded):
+        raise InputError(f"{prepared.root or prepared.folder}: no photograph has a grade to compare with")
+    return np.random.default_rng(seed).permutation(graded)
+
+
+def compare_with_keras(score, grader, prepared, positions):
+    """Scores photographs with a function and with Keras; result of `compare`."""
+    images = prepared.read(positions)
+    reference = grader.score_prepared(images)
+    return compare(score(images), reference, prepared.grades[positions], grader.rules.thresholds)
+
+
 def latency(score, image, runs=30):
     """Returns the median time in seconds that `score` takes for one image, (1, size, size, 3)."""
     seconds = []
@@ -105,22 +120,17 @@ def export_checked(
     Raises:
         InputError: if the agreement is lower (nothing is written), or no photograph has a grade.
     """
-    graded = np.flatnonzero(prepared.grades >= 0)
-    if not len(graded):
-        raise InputError(f"{prepared.root or prepared.folder}: no photograph has a grade to compare with")
-    graded = np.random.default_rng(seed).permutation(graded)
+    graded = graded_photographs(prepared, seed)
     compared, calibrating = graded[:check_images], graded[-calibration_images:]
     path = Path(path)
     described = describe_model(grader.networks, grader.rules, path.stem) | {"quantize": quantize}
     content = embed(convert(grader.networks, quantize, prepared.read(calibrating)), described)
     runtime = load(content)
-    images = prepared.read(compared)
-    reference = grader.score_prepared(images)
-    checked = compare(runtime.score(images), reference, prepared.grades[compared], grader.rules.thresholds)
+    checked = compare_with_keras(runtime.score, grader, prepared, compared)
     require_agreement(checked, min_agreement)
     files.write_json(path.with_suffix(".json"), described | {"checked": checked})
     with files.atomic_path(path) as temporary:
         temporary.write_bytes(content)
-    milliseconds = 1000 * latency(runtime.score, images[:1])
+    milliseconds = 1000 * latency(runtime.score, prepared.read(compared[:1]))
     found = describe(checked, prepared.name == SYNTHETIC)
     return f"{len(content) / 1e6:.1f} MB, {milliseconds:.1f} ms a photograph; {found}"

@@ -1,7 +1,6 @@
 """`data.fundus` in TensorFlow operations, for exported graphs: the same field of view and square crop.
 
-It rounds as NumPy and OpenCV do, so that only the order of float sums differs. Enlarging differs by up to
-one grey level, since OpenCV interpolates with 11-bit weights.
+It rounds as NumPy and OpenCV do, so that only the order of float sums differs.
 """
 
 import numpy as np
@@ -31,7 +30,8 @@ def find_field_of_view(image):
     circle = _fit_circle(points, tf.cast(tf.reduce_min(size), tf.float64))
     found = tf.reduce_all(tf.math.is_finite(circle))
     centre = tf.concat([shape / 2, [tf.reduce_min(shape) / 2]], axis=0)
-    return tf.where(found, circle / scale, centre), found
+    # Not `tf.where`: as ONNX it multiplies by 0 what isn't chosen, and NaN times 0 is NaN.
+    return tf.cond(found, lambda: circle / scale, lambda: centre), found
 
 
 def without_white_surround(image):
@@ -67,10 +67,25 @@ def crop_square(image, circle, found, size):
     square = tf.cond(
         side > size,
         lambda: reduce_by_area(square, (size, size)),
-        lambda: tf.round(tf.image.resize(square, (size, size))),
+        lambda: _enlarged(tf.cast(square, tf.float32), side, size),
     )
-    disc = tf.constant(fundus.disc(size)[..., None], tf.float32)
-    return tf.ensure_shape(square, (size, size, 3)) * tf.where(found, disc, tf.ones_like(disc))
+    place = tf.range(tf.cast(tf.shape(square)[0], tf.float32)) + (0.5 - size / 2)
+    disc = place[:, None] ** 2 + place**2 <= (size / 2) ** 2  # computed, as it would be a large constant
+    return tf.ensure_shape(square, (size, size, 3)) * tf.cast(disc | ~found, tf.float32)[..., None]
+
+
+def _enlarged(square, side, size):
+    """Enlarges a square like OpenCV, which counts in 2048ths and rounds down between the axes."""
+    at = (tf.range(size, dtype=tf.float32) + 0.5) * (tf.cast(side, tf.float32) / size) - 0.5
+    low = tf.floor(at)
+    right = tf.round((at - low) * 2048)
+    left = 2048 - right
+    before, after = (tf.clip_by_value(tf.cast(low, tf.int32) + step, 0, side - 1) for step in (0, 1))
+    columns = tf.gather(square, before, axis=1) * left[:, None]
+    columns = tf.floor((columns + tf.gather(square, after, axis=1) * right[:, None]) / 2**4)
+    upper = tf.floor(tf.gather(columns, before) * left[:, None, None] / 2**16)
+    lower = tf.floor(tf.gather(columns, after) * right[:, None, None] / 2**16)
+    return tf.floor((upper + lower + 2) / 4)
 
 
 def reduce_by_area(image, size):
@@ -80,14 +95,9 @@ def reduce_by_area(image, size):
         float32 (*size, channels), whole numbers.
     """
     shape, size = tf.shape(image)[:2], tf.convert_to_tensor(size)
-    # TensorFlow's area interpolation is faster, but computes cell borders in float32 and so includes tiny
-    # fractions of pixels that OpenCV ignores.
-    is_exact = tf.reduce_all(64 * shape % size == 0)
-    reduced = tf.cond(
-        is_exact,
-        lambda: tf.image.resize(image, size, method="area"),
-        lambda: _cell_means(_cell_means(image, size[0]), size[1]),
-    )
+    # TensorFlow's area interpolation computes cell borders in float32 and so includes tiny fractions of
+    # pixels that OpenCV ignores; ONNX has none.
+    reduced = _cell_means(_cell_means(image, size[0]), size[1])
     # OpenCV rounds halves up where it reduces to exactly a half, and to even elsewhere.
     halved = tf.reduce_all(shape == 2 * size)
     return tf.where(halved, tf.floor(reduced + 0.5), tf.round(reduced))
@@ -161,13 +171,14 @@ def _median(values):
 
 
 def _ranked(values, rank):
-    """The value of a rank, counted from 1: found by a histogram, then by a finer histogram of one bin."""
-    low, width, bins = tf.constant(0.0), 256.0, 4096
-    for _ in range(2):
-        counts = tf.cumsum(tf.histogram_fixed_width(values, [low, low + width], bins))
-        low += tf.cast(tf.searchsorted(counts, [rank])[0], tf.float32) * (width / bins)
-        width /= bins
-    return low
+    """The value of a rank, counted from 1: found by halving the range that it lies in."""
+
+    def halve(low, width):
+        middle = low + width / 2
+        below = tf.reduce_sum(tf.cast(values < middle, tf.int32))
+        return tf.where(below < rank, middle, low), width / 2
+
+    return tf.while_loop(lambda low, width: width > 1e-4, halve, (tf.constant(0.0), tf.constant(256.0)))[0]
 
 
 def _interpolate(picture, places):
@@ -197,7 +208,7 @@ def _outermost_steps(rays, lengths):
     valid &= (level >= fundus.MIN_BRIGHTNESS)[:, None] & (steps > tf.maximum(0.25 * level, 3.0)[:, None])
     last = tf.reduce_max(tf.where(valid, columns, _NEVER), axis=1)
     run = valid & (columns > last[:, None] - 2 * step)
-    steepest = tf.argmax(tf.where(run, steps, -np.inf), axis=1, output_type=tf.int32)
+    steepest = tf.argmax(tf.where(run, steps, float(_NEVER)), axis=1, output_type=tf.int32)
     return tf.where(last >= 0, steepest + step - 1, -1)
 
 
@@ -228,9 +239,15 @@ def _counts():
 
 
 def _least_squares(points):
-    design = tf.concat([2 * points, tf.ones_like(points[:, :1])], axis=1)
-    y, x, rest = tf.unstack(tf.linalg.lstsq(design, tf.reduce_sum(points**2, axis=1, keepdims=True))[:, 0], 3)
-    return tf.stack([y, x, tf.sqrt(rest + y * y + x * x)])
+    """See `fundus._least_squares`: in coordinates from the points' mean, two equations remain."""
+    mean = tf.reduce_mean(points, axis=0)
+    y, x = tf.unstack(points - mean, axis=1)
+    squares = y * y + x * x
+    yy, yx, xx = (tf.reduce_sum(product) for product in (y * y, y * x, x * x))
+    right_y, right_x = tf.reduce_sum(y * squares) / 2, tf.reduce_sum(x * squares) / 2
+    determinant = yy * xx - yx * yx
+    y, x = (xx * right_y - yx * right_x) / determinant, (yy * right_x - yx * right_y) / determinant
+    return tf.stack([mean[0] + y, mean[1] + x, tf.sqrt(tf.reduce_mean(squares) + y * y + x * x)])
 
 
 def _circumcircles(triples):

@@ -29,16 +29,25 @@ def overlay_png(data, size, circle, cells, readable, grid, limit):
         a photograph that can't be read.
     """
 
-    def draw():
-        image = _frame(data, size)
-        height, width = tf.unstack(tf.shape(image)[:2])
-        frame = circle * (tf.cast(height, tf.float64) / tf.cast(size[0], tf.float64))
-        y, x = (tf.cast(tf.range(length), tf.float64) + 0.5 for length in (height, width))
-        inside = (y[:, None] - frame[0]) ** 2 + (x - frame[1]) ** 2 <= frame[2] ** 2
-        heat = tf.where(inside, _place(cells, grid, frame, (y, x)), 0.0)
-        return tf.io.encode_png(tf.cast(_blend(image, heat, inside, limit), tf.uint8))
+    return _png(data, size, circle, readable, lambda image, view: map_over(image, view, cells, grid, limit))
 
-    return tf.cond(readable, draw, lambda: "")
+
+def map_over(image, circle, cells, grid, limit):
+    """Draws an attribution map over a picture.
+
+    Args:
+        image: float32 (height, width, 3), from `frame`.
+        circle: float64 (3,), the field of view in the picture's pixels.
+        cells, grid, limit: as for `overlay_png`.
+
+    Returns:
+        float32 (height, width, 3), RGB, 0-255, whole numbers.
+    """
+    height, width = tf.unstack(tf.shape(image)[:2])
+    y, x = (tf.cast(tf.range(length), tf.float64) + 0.5 for length in (height, width))
+    inside = (y[:, None] - circle[0]) ** 2 + (x - circle[1]) ** 2 <= circle[2] ** 2
+    heat = tf.where(inside, _place(cells, grid, circle, (y, x)), 0.0)
+    return _blend(image, heat, inside, limit)
 
 
 def outlines_png(data, size, circle, marked, readable):
@@ -52,35 +61,45 @@ def outlines_png(data, size, circle, marked, readable):
         string (), as `overlay_png`.
     """
 
-    def draw():
-        image = _frame(data, size)
-        height, width = tf.unstack(tf.shape(image)[:2])
-        frame = circle * (tf.cast(height, tf.float64) / tf.cast(size[0], tf.float64))
-        side = marked.shape[0]
-        # Grown by the gap between a lesion and its outline, no lesion is lost between the frame's pixels.
-        found = tf.nn.max_pool2d(marked[None], 2 * lesion_overlay.GAP + 1, 1, "SAME")[0]
-        for axis, length in enumerate((height, width)):
-            at = tf.cast(tf.range(length), tf.float64) + 0.5 - frame[axis] + frame[2]
-            place = tf.cast(tf.floor(at * side / (2 * frame[2])), tf.int32)
-            seen = tf.cast((place >= 0) & (place < side), tf.float32)
-            found = tf.gather(found, tf.clip_by_value(place, 0, side - 1), axis=axis)
-            found *= seen[:, None, None] if axis == 0 else seen[None, :, None]
-        for channel in reversed(range(len(LESIONS))):
-            lesion = found[..., channel] > 0
-            outline = (_grown(lesion, 1) & ~lesion)[..., None]
-            image = tf.where(outline, tf.constant(COLORS[LESIONS[channel]], tf.float32), image)
-        return tf.io.encode_png(tf.cast(image, tf.uint8))
-
-    return tf.cond(readable, draw, lambda: "")
+    return _png(data, size, circle, readable, lambda image, view: outlined(image, view, marked))
 
 
-def _frame(data, size):
-    """The photograph, reduced to at most `MAX_SIDE` pixels: float32 (height, width, 3), whole numbers."""
-    image = graph_photographs.decode(data, size, MAX_SIDE)
+def outlined(image, circle, marked):
+    """Outlines lesions on a picture; `marked` as for `outlines_png`, the rest as for `map_over`."""
+    height, width = tf.unstack(tf.shape(image)[:2])
+    side = marked.shape[0]
+    # Grown by the gap between a lesion and its outline, no lesion is lost between the frame's pixels.
+    found = tf.nn.max_pool2d(marked[None], 2 * lesion_overlay.GAP + 1, 1, "SAME")[0]
+    for axis, length in enumerate((height, width)):
+        at = tf.cast(tf.range(length), tf.float64) + 0.5 - circle[axis] + circle[2]
+        place = tf.cast(tf.floor(at * side / (2 * circle[2])), tf.int32)
+        seen = tf.cast((place >= 0) & (place < side), tf.float32)
+        found = tf.gather(found, tf.clip_by_value(place, 0, side - 1), axis=axis)
+        found *= seen[:, None, None] if axis == 0 else seen[None, :, None]
+    for channel in reversed(range(len(LESIONS))):
+        lesion = found[..., channel] > 0
+        outline = (_grown(lesion, 1) & ~lesion)[..., None]
+        image = tf.where(outline, tf.constant(COLORS[LESIONS[channel]], tf.float32), image)
+    return image
+
+
+def frame(image):
+    """Reduces a photograph, uint8 (height, width, 3), to `MAX_SIDE` pixels: float32, whole numbers."""
     shape = tf.cast(tf.shape(image)[:2], tf.float64)
     scale = tf.minimum(tf.constant(1.0, tf.float64), MAX_SIDE / tf.reduce_max(shape))
     reduced = tf.cast(tf.round(shape * scale), tf.int32)
     return graph_fundus.reduce_by_area(image, tf.maximum(1, reduced))
+
+
+def _png(data, size, circle, readable, draw):
+    """A PNG file of what `draw` makes of the reduced photograph and of the field of view in its pixels."""
+
+    def encoded():
+        image = frame(graph_photographs.decode(data, size, MAX_SIDE))
+        view = circle * (tf.cast(tf.shape(image)[0], tf.float64) / tf.cast(size[0], tf.float64))
+        return tf.io.encode_png(tf.cast(draw(image, view), tf.uint8))
+
+    return tf.cond(readable, encoded, lambda: "")
 
 
 def _place(cells, grid, circle, positions):
@@ -103,8 +122,8 @@ def _resampling(positions, grid, axis, num_cells):
     start, extent = grid.window[axis], grid.window[axis + 2]
     seen = (positions >= start) & (positions < start + extent)
     weights *= tf.cast(seen, tf.float64)[:, None]
-    places = tf.one_hot(tf.clip_by_value(taps, 0, num_cells - 1), num_cells, dtype=tf.float64)
-    return tf.cast(tf.reduce_sum(places * weights[..., None], axis=1), tf.float32)
+    places = tf.clip_by_value(taps, 0, num_cells - 1)[..., None] == np.arange(num_cells)
+    return tf.cast(tf.reduce_sum(tf.cast(places, tf.float64) * weights[..., None], axis=1), tf.float32)
 
 
 def _sinc(value):

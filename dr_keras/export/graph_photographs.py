@@ -8,12 +8,15 @@ import tensorflow as tf
 from dr_keras.data import decoding
 from dr_keras.export import graph_exif, graph_fundus, graph_quality
 
-_MEGAPIXELS = decoding.MAX_PIXELS // 10**6
-_REDUCTIONS = (8, 4, 2, 1)
-_JPEG, _PNG = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
+REDUCTIONS = (8, 4, 2, 1)
+UNREDUCED = len(REDUCTIONS) - 1
+JPEG, PNG = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
 EMPTY = "the file is empty"
 NOT_AN_IMAGE = "not an image, or its header is damaged (expected JPEG or PNG)"
-_DAMAGED = "the {} file is damaged and can't be decoded"
+DAMAGED = "the {} file is damaged and can't be decoded"
+TRUNCATED = "the {} file is truncated"
+TOO_SMALL = f"{{}}x{{}} pixels, expected at least {decoding.MIN_SIDE}x{decoding.MIN_SIDE}"
+TOO_LARGE = f"{{}}x{{}} pixels, expected at most {decoding.MAX_PIXELS // 10**6} megapixels"
 
 
 def prepare(data, image_size, limits):
@@ -34,7 +37,7 @@ def prepare(data, image_size, limits):
     refused = tf.fill([2], 0), tf.where(is_empty, EMPTY, NOT_AN_IMAGE)
     size, message = _guarded(_read_header, data, refused)
     nothing = {"pixels": tf.zeros((image_size, image_size, 3)), "circle": tf.zeros(3, tf.float64)}
-    damaged = tf.where(_starts_with(data, _JPEG), _DAMAGED.format("JPEG"), _DAMAGED.format("PNG"))
+    damaged = tf.where(_starts_with(data, JPEG), DAMAGED.format("JPEG"), DAMAGED.format("PNG"))
     nothing |= {"message": tf.where(message == "", damaged, message), "fault": tf.constant("")}
     found = tf.cond(
         message == "",
@@ -49,7 +52,7 @@ def decode(data, size, min_side):
 
     A JPEG is decoded at the smallest scale whose shorter side has `min_side` pixels or more.
     """
-    return _decode(data, _reduction(tf.reduce_min(size), min_side), _orientation(data))
+    return _decode(data, least_scale(tf.reduce_min(size), min_side), _orientation(data))
 
 
 def _guarded(function, data, otherwise):
@@ -65,19 +68,19 @@ def _guarded(function, data, otherwise):
 
 def _read_header(data):
     """Returns the size, int32 (2,), and why the photograph can't be decoded, or ""."""
-    is_jpeg = _starts_with(data, _JPEG)
+    is_jpeg = _starts_with(data, JPEG)
     kind = tf.where(is_jpeg, "JPEG", "PNG")
     size = tf.cond(is_jpeg, lambda: tf.io.extract_jpeg_shape(data)[:2], lambda: _png_size(data))
     size = graph_exif.upright_size(size, _orientation(data))
-    shape = tf.strings.format("{}x{} pixels, expected at ", (size[1], size[0]))
-    message = ""
+    shape, message = (size[1], size[0]), ""
     is_whole = tf.cond(is_jpeg, lambda: _ends(data, "JPEG"), lambda: _ends(data, "PNG"))
-    message = tf.where(is_whole, message, tf.strings.join(["the ", kind, " file is truncated"]))
-    least = f"least {decoding.MIN_SIDE}x{decoding.MIN_SIDE}"
-    message = tf.where(tf.reduce_min(size) < decoding.MIN_SIDE, shape + least, message)
+    before, after = TRUNCATED.split("{}")
+    message = tf.where(is_whole, message, tf.strings.join([before, kind, after]))
+    too_small, too_large = tf.strings.format(TOO_SMALL, shape), tf.strings.format(TOO_LARGE, shape)
+    message = tf.where(tf.reduce_min(size) < decoding.MIN_SIDE, too_small, message)
     pixels = tf.reduce_prod(tf.cast(size, tf.int64))
-    message = tf.where(pixels > decoding.MAX_PIXELS, shape + f"most {_MEGAPIXELS} megapixels", message)
-    is_known = is_jpeg | _starts_with(data, _PNG)
+    message = tf.where(pixels > decoding.MAX_PIXELS, too_large, message)
+    is_known = is_jpeg | _starts_with(data, PNG)
     return size, tf.where(is_known, message, NOT_AN_IMAGE)
 
 
@@ -107,9 +110,9 @@ def _raw(data):
     return tf.io.decode_raw(data, tf.uint8)
 
 
-def _reduction(side, min_side):
-    """See `decoding.reduction`: a position in `_REDUCTIONS`."""
-    return 3 - tf.reduce_sum(tf.cast(side // tf.constant(_REDUCTIONS[:3]) >= min_side, tf.int32))
+def least_scale(side, min_side):
+    """See `decoding.Header.reduction`: a position in `REDUCTIONS`."""
+    return 3 - tf.reduce_sum(tf.cast(side // tf.constant(REDUCTIONS[:3]) >= min_side, tf.int32))
 
 
 def _decode(data, reduction, orientation):
@@ -118,7 +121,7 @@ def _decode(data, reduction, orientation):
             data, channels=3, ratio=factor, fancy_upscaling=True, dct_method="INTEGER_ACCURATE"
         )
 
-    branches, is_jpeg = [jpeg(factor) for factor in _REDUCTIONS], _starts_with(data, _JPEG)
+    branches, is_jpeg = [jpeg(factor) for factor in REDUCTIONS], _starts_with(data, JPEG)
     image = tf.cond(
         is_jpeg, lambda: tf.switch_case(reduction, branches), lambda: tf.io.decode_png(data, channels=3)
     )
@@ -126,12 +129,12 @@ def _decode(data, reduction, orientation):
 
 
 def _orientation(data):
-    return graph_exif.orientation(data, _starts_with(data, _JPEG))
+    return graph_exif.orientation(data, _starts_with(data, JPEG))
 
 
 def _prepare(data, size, image_size, limits):
     """Preprocesses a photograph with a valid header; an operation fails if the rest is damaged."""
-    first = _reduction(tf.reduce_min(size), image_size)
+    first = least_scale(tf.reduce_min(size), image_size)
     image, circle, found = _smallest_decode(data, tf.reduce_min(size), image_size, first)
     full = tf.cast(size[0], tf.float64) / tf.cast(tf.shape(image)[0], tf.float64)
     pixels = graph_fundus.crop_square(image, circle, found, image_size)
@@ -141,15 +144,15 @@ def _prepare(data, size, image_size, limits):
 
 def _smallest_decode(data, side, image_size, first):
     """See `Photograph._decoded_for`: decodes up to three times, each time at a larger scale."""
-    full, orientation = len(_REDUCTIONS) - 1, _orientation(data)
+    full, orientation = UNREDUCED, _orientation(data)
 
     def attempt(number, reduction, *_):
         image = graph_fundus.without_white_surround(_decode(data, reduction, orientation))
         circle, found = graph_fundus.find_field_of_view(image)
         wanted = tf.reduce_min(tf.shape(image)[:2]) * image_size
         wanted = tf.cast(tf.cast(wanted, tf.float64) / (2 * circle[2]), tf.int32) + 1
-        following = tf.where(number == 0, _reduction(side, wanted), full)
-        is_enough = (2 * circle[2] >= image_size) | (reduction == full) | ~_starts_with(data, _JPEG)
+        following = tf.where(number == 0, least_scale(side, wanted), full)
+        is_enough = (2 * circle[2] >= image_size) | (reduction == full) | ~_starts_with(data, JPEG)
         return number + 1, following, is_enough, image, circle, found
 
     image = tf.zeros((1, 1, 3), tf.uint8)
@@ -161,3 +164,28 @@ def _smallest_decode(data, side, image_size, first):
         state,
         shape_invariants=tuple(tf.TensorShape(shape) for shape in shapes),
     )[3:]
+
+
+def reduced_as_jpeg(image, position):
+    """Reduces a decoded JPEG, about as decoders do that invert only its lower frequencies.
+
+    Args:
+        image: uint8 (height, width, 3).
+        position: int32 (), a position in `REDUCTIONS`.
+
+    Returns:
+        uint8 (height, width, 3): means of blocks, mostly within a grey level of a decoding at that scale.
+    """
+    factor = tf.constant(REDUCTIONS)[position]
+
+    def means():
+        picture = image
+        for _ in (0, 1):  # rows, then columns
+            length, width = tf.unstack(tf.shape(picture)[:2])
+            count = (length + factor - 1) // factor
+            rows = tf.minimum(tf.range(count * factor), length - 1)  # the last fills up its block
+            blocks = tf.reshape(tf.gather(picture, rows), (-1, factor, width, 3))
+            picture = tf.transpose(tf.reduce_sum(tf.cast(blocks, tf.float32), axis=1), (1, 0, 2))
+        return tf.cast(tf.round(picture / tf.cast(factor**2, tf.float32)), tf.uint8)
+
+    return tf.cond(factor > 1, means, lambda: image)

@@ -18,15 +18,33 @@ def fault(square, found, limits, diameter=None):
     Returns:
         string (): why the photograph can't be graded, or "".
     """
+    message = ""
+    for condition, words, number in reversed(cases(square, found, limits, diameter)):
+        if number is not None:
+            start, end = words.split("{}")
+            words = tf.strings.join([start, tf.strings.as_string(number), end])
+        message = tf.where(condition, words, message)
+    return message
+
+
+def cases(square, found, limits, diameter=None):
+    """What a photograph is refused for; the first whose condition holds is the reason.
+
+    Args:
+        square, found, limits, diameter: as for `fault`.
+
+    Returns:
+        List of (condition, words, number): a bool (), a Python string, and the whole number, int32 (), that
+        stands in the words in place of `{}`, or None.
+    """
     size = square.shape[0]
     circle = tf.constant([size / 2] * 3, tf.float64)
-    message = _fault(graph_fundus.crop_square(square, circle, found, quality.SIDE), size, limits, diameter)
     small = graph_fundus.crop_square(square, circle, found, inspection.SMALL_SIDE)
-    without_retina = _reason_without_retina(small, found)
-    return tf.where(without_retina == "", message, without_retina)
+    square = graph_fundus.crop_square(square, circle, found, quality.SIDE)
+    return [*_cases_without_retina(small, found), *_cases(square, size, limits, diameter)]
 
 
-def _fault(square, size, limits, diameter):
+def _cases(square, size, limits, diameter):
     """See `quality._fault`; `size` is the side of the preprocessed photograph, before its reduction."""
     circle = tf.constant(fundus.disc(quality.SIDE) > 0)
     lit = (tf.reduce_max(square, axis=2) > inspection.SURROUND) & circle
@@ -35,38 +53,33 @@ def _fault(square, size, limits, diameter):
     covered = tf.reduce_sum(tf.cast(lit, tf.float64)) / tf.reduce_sum(tf.cast(circle, tf.float64))
     dark = _share(tf.reduce_max(pixels, axis=1) < quality.DARK)
     bright = _share(tf.reduce_min(pixels[:, :2], axis=1) >= quality.BRIGHT)
-    cut_off = tf.strings.as_string(tf.cast(tf.round(100 * covered), tf.int32))
-    start, end = quality.CUT_OFF.split("{}")
+    percent = tf.cast(tf.round(100 * covered), tf.int32)
     colours = tf.cast(pixels, tf.float64)
     brightest = tf.reduce_max(colours, axis=1)
     spread = tf.reduce_mean(brightest - tf.reduce_min(colours, axis=1))
     distance = tf.reduce_max(tf.abs(tf.reduce_mean(colours, axis=0) - quality.MIDDLE_GREY))
-    too_small, small = False, quality.TOO_SMALL
+    judged = [
+        ((tf.size(pixels) == 0) | (dark > limits.max_dark_share), quality.TOO_DARK, None),
+        (covered < limits.min_coverage, quality.CUT_OFF, percent),
+        (bright > limits.max_bright_share, quality.TOO_BRIGHT, None),
+        (spread < limits.min_saturation * tf.reduce_mean(brightest), quality.GREY, None),
+        (distance < limits.min_grey_distance, quality.FILTERED, None),
+    ]
     if diameter is not None:
         across, least = tf.cast(tf.round(diameter), tf.int32), quality.least_diameter(size, limits)
-        before, between, after = quality.TOO_SMALL.split("{}")
-        small = tf.strings.join([before, tf.strings.as_string(across), between, str(least), after])
-        too_small = across < least
-    return _first(
-        ((tf.size(pixels) == 0) | (dark > limits.max_dark_share), quality.TOO_DARK),
-        (covered < limits.min_coverage, tf.strings.join([start, cut_off, end])),
-        (bright > limits.max_bright_share, quality.TOO_BRIGHT),
-        (spread < limits.min_saturation * tf.reduce_mean(brightest), quality.GREY),
-        (distance < limits.min_grey_distance, quality.FILTERED),
-        (too_small, small),
-        *_structure_cases(square, inside, size, limits),
-    )
+        judged.append((across < least, quality.TOO_SMALL.format("{}", least), across))
+    return [*judged, *_structure_cases(square, inside, size, limits)]
 
 
 def _structure_cases(square, inside, size, limits):
-    """Whether the photograph is out of focus, or no retina: cases for `_first`."""
+    """Whether the photograph is out of focus, or no retina."""
     if size < quality.SIDE - 1:
-        return ()
+        return []
     octaves = _octaves(square, inside)
-    return (
-        (~_in_focus(octaves, limits), quality.OUT_OF_FOCUS),
-        (~_has_a_retinas_structure(square, inside, octaves), quality.NO_RETINA),
-    )
+    return [
+        (~_in_focus(octaves, limits), quality.OUT_OF_FOCUS, None),
+        (~_has_a_retinas_structure(square, inside, octaves), quality.NO_RETINA, None),
+    ]
 
 
 def _octaves(square, inside):
@@ -103,7 +116,7 @@ def _has_a_retinas_structure(square, inside, octaves):
     return smooth & heavy_tailed & tf.reduce_all(within)
 
 
-def _reason_without_retina(small, found):
+def _cases_without_retina(small, found):
     """See `inspection.reason_without_retina`; `small` is the crop that is inspected."""
     brightest, mean = tf.reduce_max(small, axis=2), tf.reduce_mean(small, axis=2)
     covered = _eroded(brightest > inspection.SURROUND, 5)
@@ -111,20 +124,12 @@ def _reason_without_retina(small, found):
     detail = tf.boolean_mask(mean - graph_fundus.blur(mean, 2.0), covered)
     level = tf.reduce_mean(tf.boolean_mask(brightest, covered))
     is_tissue = (red >= green) & (red > blue)
-    return _first(
-        ((tf.size(red) == 0) | (level < inspection.MIN_BRIGHTNESS), inspection.BLACK),
-        (tf.math.reduce_std(detail) < inspection.MIN_DETAIL, inspection.NO_DETAIL),
-        (_share(red >= green) < inspection.MIN_RED_SHARE, inspection.NO_RED),
-        (~found & (_share(is_tissue) < inspection.MIN_TISSUE_SHARE), inspection.NO_FUNDUS),
-    )
-
-
-def _first(*cases):
-    """Returns the message of the first (condition, message) whose condition holds, or ""."""
-    message = ""
-    for condition, reason in reversed(cases):
-        message = tf.where(condition, reason, message)
-    return message
+    return [
+        ((tf.size(red) == 0) | (level < inspection.MIN_BRIGHTNESS), inspection.BLACK, None),
+        (tf.math.reduce_std(detail) < inspection.MIN_DETAIL, inspection.NO_DETAIL, None),
+        (_share(red >= green) < inspection.MIN_RED_SHARE, inspection.NO_RED, None),
+        (~found & (_share(is_tissue) < inspection.MIN_TISSUE_SHARE), inspection.NO_FUNDUS, None),
+    ]
 
 
 def _share(condition):

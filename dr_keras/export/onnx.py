@@ -18,7 +18,7 @@ from dr_keras.export.float32 import rebuild_float32
 from dr_keras.export.metadata import into_onnx
 from dr_keras.inference.runtimes import ONNXRuntime
 
-_NEEDED = "ONNX isn't installed: pip install 'dr-keras[onnx]'"
+NEEDED = "ONNX isn't installed: pip install 'dr-keras[onnx]'"
 
 
 def convert(graders, quantize="none", representative=None):
@@ -38,7 +38,7 @@ def convert(graders, quantize="none", representative=None):
     if quantize != "none":
         raise ValueError(f"`quantize` must be 'none'. Received: quantize={quantize!r}")
     if importlib.util.find_spec("tf2onnx") is None:
-        raise InputError(_NEEDED)
+        raise InputError(NEEDED)
     image = keras.Input(graders[0].input_shape[1:], name="image", dtype="float32")
     scores = []
     for number, grader in enumerate(graders):

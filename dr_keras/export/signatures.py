@@ -19,14 +19,16 @@ class Functions:
     Args:
         graders: models of one image size.
         rules: `GradingRules`.
+        dtype: in which scores are averaged.
 
     Attributes:
         signatures: dict of name -> function.
         marks_lesions: whether all networks are lesion networks, whose overlays outline lesions.
+        grid: `Grid` of the regression activation maps, of networks that have them.
     """
 
-    def __init__(self, graders, rules):
-        self._rules = rules
+    def __init__(self, graders, rules, dtype=tf.float64):
+        self._rules, self._dtype = rules, dtype
         self._score = [scores_of(grader) for grader in graders]
         self._cuts = tf.constant(rules.thresholds, tf.float64)
         self._size = graders[0].input_shape[1]
@@ -47,7 +49,7 @@ class Functions:
             self.signatures["explain"] = self.explain_lesions
             return
         try:
-            self._grid = ram.ram_grid(graders[0])
+            self.grid = ram.ram_grid(graders[0])
             self._steps = [ram.scores_and_maps(grader) for grader in graders]
             self.signatures["explain"] = self.explain
         except InputError:
@@ -61,34 +63,48 @@ class Functions:
     def grade(self, image_bytes):
         """Signature `serving_default`."""
         prepared = self._prepare(image_bytes)
-        return self._gradable(prepared, self._scores(prepared["pixels"]))
+        return self._gradable(prepared, self.scores(prepared["pixels"]))
 
     def explain(self, image_bytes):
         """Signature `explain`."""
-        return self._explain(image_bytes, self._steps, self._grid, overlay.LIMITS["ram"])
+        return self._explain(image_bytes, self._steps, self.grid, overlay.LIMITS["ram"])
 
     def explain_lesions(self, image_bytes):
         """Signature `explain` of lesion networks."""
         prepared = self._prepare(image_bytes)
         readable = prepared["message"] == ""
-        results = [step(prepared["pixels"]) for step in self._lesions]
-        scores, maps, marked, added, context = (list(parts) for parts in zip(*results, strict=True))
-        # Of several networks, a lesion is what most of them mark.
-        common = tf.cast(tf.add_n(marked) > len(marked) / 2, tf.float32)
+        found = self.find_lesions(prepared["pixels"])
         unknown = tf.where(readable, 0.0, float("nan"))
         pictures = tf.map_fn(
             lambda row: graph_overlay.outlines_png(*row),
-            (image_bytes, prepared["size"], prepared["circle"], common, readable),
+            (image_bytes, prepared["size"], prepared["circle"], found["marked"], readable),
             parallel_iterations=_AT_ONCE,
             fn_output_signature=tf.string,
         )
         return {
-            **self._gradable(prepared, _mean(scores)),
-            "map": tf.add_n(maps) / len(maps) + unknown[:, None, None],
-            "lesion_scores": tf.add_n(added) / len(added) + unknown[:, None],
-            "context_score": tf.add_n(context) / len(context) + unknown,
-            "lesion_areas": tf.reduce_mean(common, axis=(1, 2)) + unknown[:, None],
+            **self._gradable(prepared, found["score"]),
+            "map": found["map"] + unknown[:, None, None],
+            "lesion_scores": found["lesion_scores"] + unknown[:, None],
+            "context_score": found["context_score"] + unknown,
+            "lesion_areas": tf.reduce_mean(found["marked"], axis=(1, 2)) + unknown[:, None],
             "overlay_png_bytes": pictures,
+        }
+
+    def find_lesions(self, images):
+        """What lesion networks see: a dict, the score having the type that scores are averaged in.
+
+        Beside what the signature `explain` says, it has `marked`, float32 (batch, size, size, lesions), which
+        is 1 on lesions.
+        """
+        results = [step(images) for step in self._lesions]
+        scores, maps, marked, added, context = (list(parts) for parts in zip(*results, strict=True))
+        return {
+            "score": self._mean(scores),
+            "map": tf.add_n(maps) / len(maps),
+            # Of several networks, a lesion is what most of them mark.
+            "marked": tf.cast(tf.add_n(marked) > len(marked) / 2, tf.float32),
+            "lesion_scores": tf.add_n(added) / len(added),
+            "context_score": tf.add_n(context) / len(context),
         }
 
     def occlude(self, image_bytes):
@@ -98,8 +114,7 @@ class Functions:
     def _explain(self, image_bytes, steps, grid, limit):
         prepared = self._prepare(image_bytes)
         readable = prepared["message"] == ""
-        results = [step(prepared["pixels"]) for step in steps]
-        maps = tf.add_n([maps for _, maps in results]) / len(results)
+        scores, maps = self._scores_and_maps(steps, prepared["pixels"])
         maps = tf.where(readable[:, None, None], maps, float("nan"))
         pictures = tf.map_fn(
             lambda row: graph_overlay.overlay_png(*row, grid, limit),
@@ -107,12 +122,15 @@ class Functions:
             parallel_iterations=_AT_ONCE,
             fn_output_signature=tf.string,
         )
-        graded = self._gradable(prepared, _mean([scores for scores, _ in results]))
-        return {**graded, "map": maps, "overlay_png_bytes": pictures}
+        return {**self._gradable(prepared, scores), "map": maps, "overlay_png_bytes": pictures}
+
+    def activation_map(self, images):
+        """Scores (batch,) and regression activation maps, of networks that have them."""
+        return self._scores_and_maps(self._steps, images)
 
     def grade_pixels(self, image):
         """Signature `pixels`."""
-        return self._graded(self._scores(image))
+        return self.graded(self.scores(image))
 
     def write(self, folder):
         """Writes the SavedModel; raises `InputError` if that fails, on a full disk, say."""
@@ -143,10 +161,11 @@ class Functions:
             fn_output_signature=described,
         )
 
-    def _scores(self, images):
-        return _mean([_never_empty(score, images) for score in self._score])
+    def scores(self, images):
+        """Scores of preprocessed images (batch,), the mean over the networks."""
+        return self._mean([_never_empty(score, images) for score in self._score])
 
-    def _graded(self, scores):
+    def graded(self, scores):
         """Returns a dict of score, grade and referable for float64 scores (batch,); NaN gets grade -1."""
         grades = tf.reduce_sum(tf.cast(scores[:, None] >= self._cuts, tf.int32), axis=1)
         grades = tf.where(tf.math.is_nan(scores), -1, grades)
@@ -156,16 +175,19 @@ class Functions:
     def _gradable(self, prepared, scores):
         readable = prepared["message"] == ""
         message = tf.where(readable, prepared["fault"], prepared["message"])
-        graded, gradable = self._graded(tf.where(readable, scores, float("nan"))), message == ""
+        graded, gradable = self.graded(tf.where(readable, scores, float("nan"))), message == ""
         grades, referable = tf.where(gradable, graded["grade"], -1), graded["referable"] & gradable
         return {
             "score": graded["score"], "grade": grades, "referable": referable,
             "gradable": gradable, "message": message,
         }  # fmt: skip
 
+    def _scores_and_maps(self, steps, images):
+        scores, maps = zip(*[step(images) for step in steps], strict=True)
+        return self._mean(scores), tf.add_n(maps) / len(maps)
 
-def _mean(scores):
-    return tf.add_n([tf.cast(score, tf.float64) for score in scores]) / len(scores)
+    def _mean(self, scores):
+        return tf.add_n([tf.cast(score, self._dtype) for score in scores]) / len(scores)
 
 
 def _never_empty(step, images):

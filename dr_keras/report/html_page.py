@@ -63,7 +63,12 @@ def image(data, alt):
     kind = next((kind for start, kind in _KINDS.items() if data.startswith(start)), None)
     if kind is None:
         raise ValueError(f"`data` must be a PNG or JPEG file. Received: bytes that start with {data[:4]!r}")
-    return _block("image", kind, base64.b64encode(data).decode("ascii"), alt)
+    return _block("image", kind, encoded(data), alt)
+
+
+def encoded(data):
+    """How a picture's bytes stand in the page: in base64."""
+    return base64.b64encode(data).decode("ascii")
 
 
 def figure(data, alt, reading_help):

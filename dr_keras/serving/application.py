@@ -1,10 +1,7 @@
 """The server's routes: TensorFlow Serving's REST paths, a page for people, health and metrics."""
 
 import asyncio
-import html
-import json
 import re
-import string
 import urllib.parse
 from importlib import resources
 
@@ -13,7 +10,7 @@ from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from dr_keras.report.html_page import NOTICE, NOTICE_TITLE
+from dr_keras.report import grading_page
 from dr_keras.serving import answers, forms, page_answers, saved_photographs, status
 from dr_keras.serving.gateway import Gateway, refusal
 from dr_keras.serving.refusal import Refused
@@ -126,10 +123,8 @@ def _version(version, label):
 
 def _add_page(app, predictor, token, save_dir):
     servable = predictor.servable
-    model = page_answers.about(servable) | {"needs_token": token is not None, "keeps": save_dir is not None}
-    index = string.Template(_file("index.html")).substitute(
-        notice_title=NOTICE_TITLE, notice=NOTICE, model=html.escape(json.dumps(model))
-    )
+    about = page_answers.page_model(servable).about()
+    about |= {"needs_token": token is not None, "keeps": save_dir is not None}
     headers = {"Content-Security-Policy": _POLICY}
 
     def add_file(path, text, kind):
@@ -137,10 +132,11 @@ def _add_page(app, predictor, token, save_dir):
         async def give():
             return Response(text, headers=headers, media_type=kind)
 
-    add_file("/", index, "text/html")
-    style = string.Template(_file("page.css")).substitute(scale_colors=page_answers.scale_colors())
-    add_file("/page.css", style, "text/css")
-    add_file("/page.js", _file("page.js"), "text/javascript")
+    add_file("/", grading_page.index(about, '<link rel="icon" href="data:,">'), "text/html")
+    add_file("/page.css", grading_page.style(), "text/css")
+    add_file("/page.js", grading_page.text("page.js"), "text/javascript")
+    source = resources.files(__package__).joinpath("page", "source.js")
+    add_file("/source.js", source.read_text(encoding="utf-8"), "text/javascript")
 
     @app.post("/grade")
     async def grade(request: Request):
@@ -163,10 +159,6 @@ def _add_page(app, predictor, token, save_dir):
         name = urllib.parse.unquote(request.headers.get("file-name", ""))
         text = await asyncio.to_thread(page_answers.report, servable, data, result, name)
         return Response(text, media_type="text/html")
-
-
-def _file(name):
-    return resources.files(__package__).joinpath("page", name).read_text(encoding="utf-8")
 
 
 async def read_body(request, limits):

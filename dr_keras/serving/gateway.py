@@ -13,7 +13,7 @@ from dr_keras.serving.refusal import Refused
 from dr_keras.serving.telemetry import LOG
 
 _CLOSING = (408, 413)  # answers after which the connection is closed and nothing more is read
-_OPEN = ("/", "/page.css", "/page.js", "/healthz")  # answered without a token
+_OPEN = ("/", "/page.css", "/page.js", "/source.js", "/healthz")  # answered without a token
 _HEADERS = (
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),

@@ -119,6 +119,12 @@ def test_the_api_works_word_for_word_from_an_installed_wheel(found, site):
     assert found["models"] == ["alexnet", "net4", "net5", "ram_net5"]
 
 
+def test_the_pages_come_with_it(site):
+    folders = {"report/page": "page.js", "serving/page": "source.js", "export/browser": "package-lock.json"}
+    for folder, name in folders.items():
+        assert (site / "dr_keras" / folder / name).is_file()
+
+
 def test_importing_the_package_is_light(found):
     assert found["light"] == [] and found["seconds"] < 0.05
 

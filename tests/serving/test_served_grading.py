@@ -167,7 +167,7 @@ def test_report_says_what_was_graded_by_what(server, tiny, photographs):
 
 def test_scale_has_the_colours_of_the_maps():
     from dr_keras.explain import overlay
-    from dr_keras.serving.page_answers import scale_colors
+    from dr_keras.report.grading_page import scale_colors
 
     bar = overlay.color_bar(1000)[35:986, 2]  # from the highest value to the lowest, below its title
     shown = np.array([list(map(int, color)) for color in re.findall(r"(\d+), (\d+), (\d+)", scale_colors())])

@@ -158,7 +158,7 @@ def test_pages_from_elsewhere_can_send_nothing(server, path):
 
 def test_token_is_asked_for(half_plus_three):
     with serving(half_plus_three, token=TOKEN) as server:
-        for path in ("/", "/page.js", "/page.css", "/healthz"):
+        for path in ("/", "/page.js", "/source.js", "/page.css", "/healthz"):
             assert server.ask("GET", path)[0] == 200
         for header in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": TOKEN}):
             for method, path in (

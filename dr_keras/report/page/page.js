@@ -1,12 +1,10 @@
-// Sends photographs to the server one by one, a few at a time, and shows what it answers. Keeps nothing.
-"use strict";
+// Shows what each photograph's grade is, one by one; source.js says where the answers come from. Keeps nothing.
+import * as source from "./source.js";
 
 const model = JSON.parse(document.body.dataset.model);
 const element = (id) => document.getElementById(id);
 const results = element("results");
 const queue = [];
-const AT_ONCE = 3;
-const TRIES = 6;
 const MAPS = {
   explain: {
     alt: "Regression activation map over the photograph",
@@ -17,42 +15,11 @@ const MAPS = {
     words: "What the score loses when a part is hidden: red parts raise it, blue ones lower it, the outlined ones raise it most.",
   },
 };
+let ready = false;
 let running = 0;
 let shown = 0; // photographs with maps, for the names of their buttons
 // Of the photographs sent since all were last done: all, those done, and those among them that got a grade.
 let [total, done, graded] = [0, 0, 0];
-
-function post(path, file) {
-  const headers = { "Content-Type": "application/octet-stream", "File-Name": encodeURIComponent(file.name || "") };
-  const token = element("token").value.trim();
-  if (token) headers.Authorization = `Bearer ${token}`;
-  return fetch(path, { method: "POST", body: file, headers });
-}
-
-// Posts a photograph; while the server is busy, waits as long as it says and tries again.
-async function ask(path, file) {
-  for (let tried = 1; ; tried += 1) {
-    let answer;
-    try {
-      answer = await post(path, file);
-    } catch {
-      throw new Error("The server can't be reached.");
-    }
-    if (answer.ok) return answer;
-    if (answer.status === 503 && tried < TRIES) {
-      const seconds = Number(answer.headers.get("Retry-After")) || 1;
-      await new Promise((resolve) => setTimeout(resolve, 1000 * seconds * tried));
-      continue;
-    }
-    if (answer.status === 401) {
-      element("access").hidden = false;
-      throw new Error("The server asks for its access token: enter it above, then choose the photograph again.");
-    }
-    const told = await answer.json().catch(() => ({}));
-    const reason = (told.error || `status ${answer.status}`).replace(/^photograph 0: /, "");
-    throw new Error(`This file can't be graded: ${reason}.`);
-  }
-}
 
 function show(item) {
   const card = element("result").content.firstElementChild.cloneNode(true);
@@ -97,19 +64,20 @@ function fill(item, result) {
     );
   }
   if (result.gradable && (model.explains || model.occludes)) offerMaps(item, result);
-  if (result.not_saved) problem(item, `Graded, but the server couldn't keep the photograph: ${result.not_saved}.`);
+  if (result.remark) problem(item, result.remark);
   const button = card.querySelector(".report");
   button.setAttribute("aria-label", `Download report of ${file.name || "the photograph"}`);
-  button.addEventListener("click", () => download(item, button));
+  button.addEventListener("click", () => download(item, result, button));
   card.querySelector(".answer").hidden = false;
 }
 
 // Shows the map that came with the grade, and lets others be chosen; each is asked for once, when it is wanted.
-function offerMaps(item, { overlay_png: first, map_words: outlined }) {
+function offerMaps(item, { overlay: first, map_words: outlined }) {
   const map = item.card.querySelector(".map");
   const [overlay, words, slider] = [".overlay", "figcaption", "input[type=range]"].map((part) => map.querySelector(part));
   const kept = first ? { explain: first } : {};
   const offered = { explain: model.explains, occlude: model.occludes };
+  map.querySelector(".method").hidden = !(model.explains && model.occludes); // one alone is no choice
   shown += 1;
   const choose = async (button) => {
     const method = button.value;
@@ -117,7 +85,7 @@ function offerMaps(item, { overlay_png: first, map_words: outlined }) {
     if (!kept[method]) {
       words.textContent = "Being computed: the photograph is graded again with each part of it hidden.";
       try {
-        kept[method] = (await (await ask(method, item.file)).json()).overlay_png;
+        kept[method] = await source.overlay(method, item.file);
       } catch (error) {
         words.textContent = error.message;
         button.checked = false;
@@ -125,7 +93,7 @@ function offerMaps(item, { overlay_png: first, map_words: outlined }) {
       }
     }
     if (!button.checked) return; // another one was chosen meanwhile
-    overlay.src = `data:image/png;base64,${kept[method]}`;
+    overlay.src = kept[method];
     overlay.hidden = false;
     if (outlined && method === "explain") {
       overlay.alt = "Lesions outlined on the photograph";
@@ -140,6 +108,7 @@ function offerMaps(item, { overlay_png: first, map_words: outlined }) {
     button.name = `method${shown}`;
     button.parentElement.hidden = !offered[button.value];
     if (outlined && button.value === "explain") button.nextSibling.textContent = "Lesions";
+    if (outlined && !offered.occlude) slider.parentElement.firstChild.textContent = "Opacity of the outlines";
     button.addEventListener("change", () => choose(button));
     if (button.value === "explain" && first) {
       button.checked = true;
@@ -169,12 +138,11 @@ function problem(item, text) {
   place.hidden = false;
 }
 
-async function download(item, button) {
+async function download(item, result, button) {
   button.disabled = true;
   try {
-    const text = await (await ask("report", item.file)).blob();
     const link = document.createElement("a");
-    link.href = URL.createObjectURL(text);
+    link.href = URL.createObjectURL(await source.report(item.file, result));
     link.download = `${(item.file.name || "photograph").replace(/\.[^.]*$/, "")}_report.html`;
     link.click();
     setTimeout(() => URL.revokeObjectURL(link.href), 10000);
@@ -192,10 +160,13 @@ function tell(last) {
 
 async function grade(item) {
   const wait = item.card.querySelector(".wait");
-  wait.textContent = "Being graded";
+  const say = (text) => {
+    wait.textContent = text;
+  };
+  say("Being graded");
   let said;
   try {
-    const result = await (await ask("grade", item.file)).json();
+    const result = await source.grade(item.file, say);
     if (!item.card.isConnected) return;
     fill(item, result);
     said = item.card.querySelector(".grade").textContent;
@@ -209,7 +180,7 @@ async function grade(item) {
 }
 
 async function next() {
-  if (running >= AT_ONCE || !queue.length) return;
+  if (running >= source.AT_ONCE || !queue.length) return;
   running += 1;
   await grade(queue.shift());
   running -= 1;
@@ -217,6 +188,7 @@ async function next() {
 }
 
 function add(files) {
+  if (!ready) return;
   if (done === total) done = total = graded = 0;
   for (const file of files) {
     const item = { file };
@@ -225,11 +197,12 @@ function add(files) {
     total += 1;
   }
   if (files.length) element("status").textContent = `Grading ${total === 1 ? "1 photograph" : `${total} photographs`}.`;
-  for (let k = 0; k < AT_ONCE; k += 1) next();
+  for (let k = 0; k < source.AT_ONCE; k += 1) next();
 }
 
-for (const id of ["choose", "take"]) {
-  element(id).addEventListener("change", (event) => {
+const choosers = [element("choose"), element("take")];
+for (const input of choosers) {
+  input.addEventListener("change", (event) => {
     add([...event.target.files]);
     event.target.value = ""; // so that the same file can be chosen again
   });
@@ -246,7 +219,6 @@ document.addEventListener("drop", (event) => {
   document.body.classList.remove("dragging");
   add([...event.dataTransfer.files]);
 });
-element("access").addEventListener("submit", (event) => event.preventDefault());
 element("clear").addEventListener("click", () => {
   for (const image of results.querySelectorAll(".original")) URL.revokeObjectURL(image.src);
   queue.length = 0;
@@ -256,9 +228,18 @@ element("clear").addEventListener("click", () => {
   element("status").textContent = "Cleared.";
   element("choose").focus();
 });
-element("access").hidden = !model.needs_token;
 element("about").textContent = `Model ${model.name}, version ${model.version}. Grades on the ICDR scale, 0 to 4.`;
 element("sha256").textContent = model.sha256 ? `SHA-256 of the model's weights: ${model.sha256}` : "";
-element("keeps").textContent = model.keeps
-  ? "This server keeps the photographs sent to it, and their results."
-  : "Photographs are sent to this server to be graded and are not kept.";
+element("keeps").textContent = source.KEEPS;
+
+try {
+  await source.start((text) => {
+    element("status").textContent = text;
+  });
+  for (const input of choosers) input.disabled = false;
+  ready = true;
+} catch (error) {
+  element("status").textContent = "";
+  element("trouble").textContent = error.message;
+  element("trouble").hidden = false;
+}
