@@ -27,9 +27,8 @@ _PNG_START, _PNG_PIXELS = b"\x89PNG\r\n\x1a\n", (b"IHDR", b"PLTE", b"IDAT", b"IE
 # What the libraries would print of damaged and of large files is said here, once and with the file's name.
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
-# The last bytes that a whole file has; TensorFlow's decoders fill what is missing with grey and say nothing.
+# With what image data end; the decoders of TensorFlow and browsers fill what is missing and say nothing.
 ENDINGS = {"JPEG": b"\xff\xd9", "PNG": b"IEND\xaeB`\x82"}
-TAIL = 4096
 
 
 def read_image(path, min_side=None):

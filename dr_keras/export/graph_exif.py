@@ -59,20 +59,34 @@ def _number(raw, place, count, little=False):
     return tf.where(little, sum(part * 256**k for k, part in enumerate(parts)), big)
 
 
+def image_data(raw):
+    """Where the image data of a JPEG begin, behind its header: int32 (); the header's previews lie before."""
+    return _walk(raw, lambda place: tf.constant(0))[0]
+
+
 def _in_jpeg(raw):
     """Where the EXIF data of a JPEG begin; 0 without any."""
 
+    def exif_at(place):
+        is_app1, name = _at(raw, place + 1) == _EXIF, _number(raw, place + 4, 3)
+        return tf.where(is_app1 & (name == 0x457869) & (_at(raw, place + 7) == 0x66), place + 10, 0)
+
+    return _walk(raw, exif_at)[1]
+
+
+def _walk(raw, find):
+    """Goes through a JPEG's segments up to the image data, or until `find(place)` isn't 0: (place, found)."""
+
     def segment(place, _):
         marker, length = _at(raw, place + 1), _number(raw, place + 2, 2)
-        is_exif = (marker == _EXIF) & (_number(raw, place + 4, 3) == 0x457869) & (_at(raw, place + 7) == 0x66)
         following = tf.where(marker == _FILL, place + 1, place + 2 + tf.maximum(length, 2))
-        return following, tf.where(is_exif, place + 10, 0)
+        return following, find(place)
 
-    def goes_on(place, start):
+    def goes_on(place, found):
         marker = _at(raw, place + 1)
-        return (start == 0) & (_at(raw, place) == 0xFF) & (marker != _IMAGE_DATA)
+        return (found == 0) & (_at(raw, place) == 0xFF) & (marker != _IMAGE_DATA)
 
-    return tf.while_loop(goes_on, segment, (tf.constant(2), tf.constant(0)))[1]
+    return tf.while_loop(goes_on, segment, (tf.constant(2), tf.constant(0)))
 
 
 def _in_png(raw):

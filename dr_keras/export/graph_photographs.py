@@ -92,14 +92,11 @@ def _png_size(data):
 
 
 def _ends(data, kind):
-    """Whether a file has its format's last bytes; decoders silently fill the missing part with grey."""
-    ending = decoding.ENDINGS[kind]
-    start = tf.maximum(0, tf.strings.length(data) - decoding.TAIL)
-    tail = _raw(tf.strings.substr(data, start, decoding.TAIL))
-    count = tf.size(tail) - len(ending) + 1
-    return tf.reduce_any(
-        tf.reduce_all([tail[k : k + count] == byte for k, byte in enumerate(ending)], axis=0)
-    )
+    """Whether the image data have an end, whatever comes behind; decoders fill what is missing with grey."""
+    ending, raw = decoding.ENDINGS[kind], _raw(data)
+    raw = raw[tf.minimum(graph_exif.image_data(raw), tf.size(raw)) :] if kind == "JPEG" else raw
+    count = tf.size(raw) - len(ending) + 1
+    return tf.reduce_any(tf.reduce_all([raw[k : k + count] == byte for k, byte in enumerate(ending)], axis=0))
 
 
 def _starts_with(data, prefix):

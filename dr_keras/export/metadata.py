@@ -49,10 +49,12 @@ def into_tflite(content, described):
 
 
 def into_onnx(content, described):
-    """Adds metadata to the bytes of an .onnx file, as one of its metadata properties."""
+    """Adds metadata to the bytes of an .onnx file, as one of its properties, and puts it in one order."""
     import onnx
 
-    model = onnx.load_from_string(content)
+    from dr_keras.export import onnx_order
+
+    model = onnx_order.in_one_order(onnx.load_from_string(content))
     onnx.helper.set_model_props(model, {METADATA: json.dumps(described)})
     return model.SerializeToString(deterministic=True)
 

@@ -29,6 +29,8 @@ import shutil
 import tempfile
 from pathlib import Path
 
+from tensorflow.core.protobuf import fingerprint_pb2
+
 from dr_keras import files
 from dr_keras.export import signatures, warm_up
 from dr_keras.export.metadata import describe
@@ -61,6 +63,7 @@ def export_saved_model(graders, output_dir, rules=None, name=None):
         folder = Path(tempfile.mkdtemp(prefix=_TEMPORARY, dir=output_dir))
         try:
             functions.write(folder)
+            _clear_number(folder / "fingerprint.pb")
             (folder / EXTRA).mkdir()
             described = describe(graders, rules, name) | {"explains": functions.explains}
             if functions.marks_lesions:
@@ -74,3 +77,10 @@ def export_saved_model(graders, output_dir, rules=None, name=None):
             shutil.rmtree(folder, ignore_errors=True)
             raise
     return version
+
+
+def _clear_number(path):
+    """Takes the random number out of a SavedModel's fingerprint, so that equal models are equal files."""
+    fingerprint = fingerprint_pb2.FingerprintDef.FromString(path.read_bytes())
+    fingerprint.ClearField("uuid")
+    path.write_bytes(fingerprint.SerializeToString(deterministic=True))

@@ -1,6 +1,5 @@
 """The functions that become a SavedModel's signatures; `saved_model` says what each takes and returns."""
 
-import keras
 import tensorflow as tf
 
 from dr_keras.errors import InputError
@@ -29,6 +28,7 @@ class Functions:
 
     def __init__(self, graders, rules, dtype=tf.float64):
         self._rules, self._dtype = rules, dtype
+        self._weights = [weight.value for grader in graders for weight in grader.variables]
         self._score = [scores_of(grader) for grader in graders]
         self._cuts = tf.constant(rules.thresholds, tf.float64)
         self._size = graders[0].input_shape[1]
@@ -137,11 +137,14 @@ class Functions:
         size = (None, self._size, self._size, 3)
         pixels = tf.TensorSpec(size, tf.float32, name="image")
         photographs = tf.TensorSpec((None,), tf.string, name="image_bytes")
-        archive = keras.export.ExportArchive()  # tracks no model, as it would write its weights a second time
-        for name, function in self.signatures.items():
-            archive.add_endpoint(name, function, [pixels if name == "pixels" else photographs])
+        module = tf.Module()  # Keras' archive would list the weights in another order at every run
+        module.weights = self._weights
+        signatures = {
+            name: tf.function(function, [pixels if name == "pixels" else photographs], autograph=False)
+            for name, function in self.signatures.items()
+        }
         try:
-            archive.write_out(folder, verbose=False)
+            tf.saved_model.save(module, folder, signatures)
         except tf.errors.OpError as error:  # the only errors that don't come as an `OSError`
             reason = error.message.splitlines()[0].rpartition("; ")[2]
             raise InputError(f"{folder}: can't be written ({reason}); nothing was left behind") from None

@@ -87,7 +87,6 @@ def _about(model, graphs, known, content):
             kind: {"start": start.decode("latin-1"), "end": decoding.ENDINGS[kind].decode("latin-1")}
             for kind, start in kinds.items()
         },
-        "tail": decoding.TAIL,
         "least_side": decoding.MIN_SIDE,
         "most_pixels": decoding.MAX_PIXELS,
         "outlined": grading_page.OUTLINED,

@@ -203,3 +203,49 @@ def test_saved_model_cli_shows_and_runs_it(exported, photographs, tmp_path):
     scores = np.load(tmp_path / "score.npy")
     np.testing.assert_allclose(scores[:2], keras_scores(exported[0], photographs[:2]), atol=1e-3)
     assert np.isnan(scores[2]) and np.load(tmp_path / "grade.npy")[2] == -1
+
+
+@pytest.mark.slow
+def test_exports_are_equal_byte_for_byte_from_run_to_run(tmp_path):
+    """Hashes differ from process to process, and with them the order in which sets are walked through."""
+    pytest.importorskip("tf2onnx")
+    code = """
+import sys
+from pathlib import Path
+from dr_keras.export import metadata, onnx, tflite
+from dr_keras.export.saved_model import export_saved_model
+from dr_keras.models.grader_model import build_grader
+from dr_keras.models.nets import net5
+from dr_keras.models.rules import GradingRules
+
+graders = [build_grader(net5(128, width=0.1), 128, (120, 60, 30), (50, 40, 30))]
+folder = Path(sys.argv[1])
+export_saved_model(graders, folder, GradingRules())
+(folder / "a.tflite").write_bytes(tflite.convert(graders))
+(folder / "a.onnx").write_bytes(metadata.into_onnx(onnx.convert(graders), {}))
+"""
+    written = []
+    for name in ("once", "again"):
+        folder = tmp_path / name / "model"
+        subprocess.run([sys.executable, "-c", code, folder], check=True, capture_output=True)
+        files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+        written.append({str(path.relative_to(folder)): path.read_bytes() for path in files})
+    assert list(written[0]) == list(written[1]) and len(written[0]) == 8
+    for name, content in written[0].items():
+        assert content == written[1][name], name
+
+
+def test_what_lies_behind_the_end_is_passed_over(loaded, encode):
+    """Motion photographs have a film there, some cameras zeros; a preview's end is none."""
+    rng = np.random.default_rng(0)
+    for form in (".jpg", ".png"):
+        data = encode(1, form)
+        tails = [b"", bytes(100_000), rng.bytes(20_000)]
+        scores = loaded.grade([data + tail for tail in tails])["score"]
+        np.testing.assert_allclose(scores, scores[0], atol=1e-5)
+    preview = io.BytesIO()
+    exif = Image.Exif()
+    exif[270] = "a preview ends here: \xff\xd9"
+    Image.open(io.BytesIO(encode(1, ".jpg"))).save(preview, "JPEG", exif=exif, comment=b"and here \xff\xd9")
+    cut = loaded.grade([preview.getvalue(), preview.getvalue()[:-2], preview.getvalue()[:9000]])
+    assert [message.decode() for message in cut["message"]] == ["", *["the JPEG file is truncated"] * 2]

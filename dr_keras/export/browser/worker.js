@@ -76,12 +76,10 @@ async function grade(file, say) {
 async function decode(file) {
   const { refusals, kinds } = model;
   if (!file.size) throw refused(refusals.empty);
-  const [head, tail] = await Promise.all(
-    [file.slice(0, 16), file.slice(-model.tail)].map(async (part) => latin(await part.arrayBuffer())),
-  );
-  const kind = Object.keys(kinds).find((name) => head.startsWith(kinds[name].start));
+  const bytes = new Uint8Array(await file.arrayBuffer());
+  const kind = Object.keys(kinds).find((name) => has(bytes, 0, kinds[name].start));
   if (!kind) throw refused(refusals.not_an_image);
-  if (!tail.includes(kinds[kind].end)) throw refused(refusals.truncated, kind);
+  if (!ends(bytes, kind === "JPEG" ? imageData(bytes) : 0, kinds[kind].end)) throw refused(refusals.truncated, kind);
   let bitmap;
   try {
     bitmap = await createImageBitmap(file, { colorSpaceConversion: "none", premultiplyAlpha: "none" });
@@ -106,8 +104,28 @@ function refused(words, ...values) {
   return new Error(`This file can't be graded: ${reason}.`);
 }
 
-function latin(buffer) {
-  return String.fromCharCode(...new Uint8Array(buffer));
+// Whether a text of single bytes stands at a place.
+function has(bytes, place, text) {
+  return [...text].every((letter, k) => bytes[place + k] === letter.charCodeAt(0));
+}
+
+// Where the image data of a JPEG begin, behind its header, which may hold previews.
+function imageData(bytes) {
+  let place = 2;
+  while (bytes[place] === 0xff && bytes[place + 1] !== 0xda) {
+    const length = bytes[place + 2] * 256 + bytes[place + 3];
+    place += bytes[place + 1] === 0xff ? 1 : 2 + Math.max(2, length);
+  }
+  return place;
+}
+
+// Whether image data have an end, whatever comes behind.
+function ends(bytes, start, text) {
+  const first = text.charCodeAt(0);
+  for (let place = bytes.indexOf(first, start); place >= 0; place = bytes.indexOf(first, place + 1)) {
+    if (has(bytes, place, text)) return true;
+  }
+  return false;
 }
 
 // One sentence on what is outlined, and what each kind of lesion adds to the score.
