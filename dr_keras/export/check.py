@@ -69,10 +69,11 @@ def graded_photographs(prepared, seed):
 
 
 def compare_with_keras(score, grader, prepared, positions):
-    """Scores photographs with a function and with Keras; result of `compare`."""
-    images = prepared.read(positions)
-    reference = grader.score_prepared(images)
-    return compare(score(images), reference, prepared.grades[positions], grader.rules.thresholds)
+    """Scores photographs with a function and with Keras, one by one to spare memory; result of `compare`."""
+    images = (prepared.read(positions[place : place + 1]) for place in range(len(positions)))
+    scores = [(score(image)[0], grader.score_prepared(image)[0]) for image in images]
+    ours, theirs = np.array(scores).T
+    return compare(ours, theirs, prepared.grades[positions], grader.rules.thresholds)
 
 
 def latency(score, image, runs=30):
@@ -124,7 +125,8 @@ def export_checked(
     compared, calibrating = graded[:check_images], graded[-calibration_images:]
     path = Path(path)
     described = describe_model(grader.networks, grader.rules, path.stem) | {"quantize": quantize}
-    content = embed(convert(grader.networks, quantize, prepared.read(calibrating)), described)
+    representative = prepared.read(calibrating) if quantize == "int8" else None
+    content = embed(convert(grader.networks, quantize, representative), described)
     runtime = load(content)
     checked = compare_with_keras(runtime.score, grader, prepared, compared)
     require_agreement(checked, min_agreement)
