@@ -58,7 +58,7 @@ def main(argv):
 
     first, *others = [_evaluate(path, paths) for path in paths]
     scored, thresholds = first.scored, first.model.rules.thresholds
-    further = _describe(first, thresholds)
+    further = {metrics_report.MODEL_SHA256: first.model.sha256} | _describe(first, thresholds)
     if classifier:
         further["classifier"] = model_comparison.classifier_figures(
             FLAGS.classifier, classifier, scored, FLAGS.seed

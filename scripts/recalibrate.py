@@ -35,15 +35,28 @@ def main(argv):
     loaded = load_grader(model)
     if len(loaded.networks) != 1:
         raise cli_flags.InputError(f"--model={model}: expected a .keras file, or a run without folds")
+    _refuse_other_model(loaded)
     labels, scores = table["label"], table["score"]
     fitted = recalibration.recalibrated_rules(loaded.rules, labels, scores)
-    gain = recalibration.gain(loaded.rules, labels, scores, FLAGS.seed)
+    gain = recalibration.gain(loaded.rules, labels, scores, FLAGS.seed, table["patient"])
     for name, metrics in zip(("before", "after"), gain, strict=True):
         print(f"{name}: {agreement.summary(metrics)}")
     with files.atomic_path(FLAGS.output) as temporary:
         with_rules(loaded.networks[0], fitted).save(temporary)
     cuts = ", ".join(f"{cut:.2f}" for cut in fitted.thresholds)
     print(f"{FLAGS.output}: thresholds {cuts}, fitted to {len(labels)} photographs")
+
+
+def _refuse_other_model(loaded):
+    """Predictions of `evaluate.py` must be this model's; those of a training's folds say nothing of it."""
+    from dr_keras.report import metrics_report
+
+    made_by = metrics_report.model_of(FLAGS.predictions)
+    if made_by and made_by != loaded.sha256:
+        raise cli_flags.InputError(
+            f"--predictions={FLAGS.predictions}: of another model (SHA-256 {made_by[:12]}...) than "
+            f"--model={loaded.name} ({loaded.sha256[:12]}...)"
+        )
 
 
 if __name__ == "__main__":

@@ -59,6 +59,8 @@ def read_bytes(path):
     try:
         with open(path, "rb") as file:
             data = file.read()
+    except IsADirectoryError:
+        raise InputError(f"{path}: there is no photograph in that folder") from None
     except OSError as error:
         raise InputError(f"{path}: can't be read ({error.strerror})") from None
     return data
@@ -113,7 +115,8 @@ def _set_upright(pixels, orientation):
 class Header:
     """What a file says before it is decoded; `mode` and `compression` are Pillow's words.
 
-    `page` is the position of the largest page, or of the frame of a DICOM file that was asked for.
+    `page` is the position of the largest page, or of the frame of a DICOM file that was asked for;
+    `quantization`, of a JPEG, the mean step, in grey levels, to which frequencies of brightness are rounded.
     """
 
     kind: str
@@ -123,6 +126,7 @@ class Header:
     page: int = 0
     mode: str = "RGB"
     compression: str = ""
+    quantization: float = 0.0
 
     @property
     def upright_size(self):
@@ -172,7 +176,8 @@ def read_header(data, name, frame=None):
             orientation = _orientation(image)
             page = _largest_page(image) if kind == "TIFF" else 0
             compression = str(image.info.get("compression", ""))
-            return Header(kind, *image.size, orientation, page, image.mode, compression)
+            coarseness = _quantization(image) if kind == "JPEG" else 0.0
+            return Header(kind, *image.size, orientation, page, image.mode, compression, coarseness)
     except Image.DecompressionBombError:
         raise InputError(f"{name}: too large, expected at most {MAX_PIXELS // 10**6} megapixels") from None
     except Exception as error:  # Pillow's format plugins raise many kinds for damaged headers
@@ -195,6 +200,12 @@ def _orientation(image):
     except Exception:  # damaged metadata; the picture decides
         return 1
     return value if value in UPRIGHT else 1
+
+
+def _quantization(image):
+    """See `Header.quantization`; 0 where the file doesn't say it."""
+    table = getattr(image, "quantization", {}).get(0)
+    return sum(table) / len(table) if table else 0.0
 
 
 def _largest_page(image):

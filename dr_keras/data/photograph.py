@@ -80,7 +80,7 @@ class Photograph:
         """Judges the square image of a size, before any normalisation: see `quality.gradability`."""
         square, view = self._crop(image_size)
         circle = fundus.FieldOfView.of_square(image_size, view.found)
-        return quality.gradability(square, circle, limits, 2 * view.radius)
+        return quality.gradability(square, circle, limits, 2 * view.radius, self._pixels.quantization())
 
     def frame(self, max_side):
         """Returns the photograph, upright, with a longer side of at most `max_side` pixels: uint8 RGB.
@@ -145,6 +145,9 @@ class _Encoded:
     def size(self, image):
         return self._header.upright_size
 
+    def quantization(self):
+        return self._header.quantization
+
     def sha256(self):
         digest = hashlib.sha256(self._data)
         if self._frame is not None:
@@ -163,6 +166,9 @@ class _Array:
 
     def size(self, image):
         return image.shape[:2]
+
+    def quantization(self):
+        return 0.0  # whatever it went through isn't known
 
     def sha256(self):
         return ""

@@ -32,22 +32,25 @@ def recalibrated_rules(rules, labels, scores):
     return dataclasses.replace(rules, thresholds=thresholds_of(calibration), calibration=calibration)
 
 
-def gain(rules, labels, scores, seed=0):
+def gain(rules, labels, scores, seed=0, patients=None):
     """What the recalibration brings, on photographs that it wasn't fitted to.
 
     Returns:
         (before, after): as from `agreement.evaluate_predictions`, by the thresholds of `rules`, and by those
-        fitted to the other four fifths of the photographs.
+        fitted to the other four fifths of the patients. Where `patients`, an array (n,), is None, each
+        photograph counts as one of its own.
 
     Raises:
         InputError: as `recalibrated_rules`.
     """
     _check(labels, scores)
     names = [str(number) for number in range(len(labels))]
-    known = EvaluationSet(names, names, labels, scores)
+    known = EvaluationSet(names, names if patients is None else patients, labels, scores)
     cuts = cross_fit(lambda labels, scores: thresholds_of(fit_calibration(labels, scores)), known, known)
-    before = evaluate_predictions(known.labels, known.scores, rules.thresholds, seed=seed)
-    return before, evaluate_predictions(known.labels, known.scores, cuts, seed=seed)
+    return tuple(
+        evaluate_predictions(known.labels, known.scores, thresholds, known.patients, seed)
+        for thresholds in (rules.thresholds, cuts)
+    )
 
 
 def _check(labels, scores):

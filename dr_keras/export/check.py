@@ -130,9 +130,11 @@ def export_checked(
     runtime = load(content)
     checked = compare_with_keras(runtime.score, grader, prepared, compared)
     require_agreement(checked, min_agreement)
-    files.write_json(path.with_suffix(".json"), described | {"checked": checked})
     with files.atomic_path(path) as temporary:
         temporary.write_bytes(content)
+        files.write_json(path.with_suffix(".json"), described | {"checked": checked})
     milliseconds = 1000 * latency(runtime.score, prepared.read(compared[:1]))
     found = describe(checked, prepared.name == SYNTHETIC)
+    if quantize == "int8" and prepared.name == SYNTHETIC:
+        found += "; its ranges are of drawn photographs, for real ones name some as --data_dir"
     return f"{len(content) / 1e6:.1f} MB, {milliseconds:.1f} ms a photograph; {found}"

@@ -4,7 +4,8 @@ import tensorflow as tf
 
 from dr_keras.data.decoding import ORIENTATION, SIDEWAYS, UPRIGHT
 
-_EXIF, _IMAGE_DATA, _FILL = 0xE1, 0xDA, 0xFF  # markers of a JPEG's segments
+# Markers of a JPEG's segments.
+_EXIF, _QUANTIZATION, _IMAGE_DATA, _FILL = 0xE1, 0xDB, 0xDA, 0xFF
 _INTEL = 0x49  # first byte of EXIF data in little-endian order
 _SHORT = 3  # code of the type that an orientation has
 _MOST_ENTRIES = 512  # of a directory; damaged data may claim more
@@ -62,6 +63,16 @@ def _number(raw, place, count, little=False):
 def image_data(raw):
     """Where the image data of a JPEG begin, behind its header: int32 (); the header's previews lie before."""
     return _walk(raw, lambda place: tf.constant(0))[0]
+
+
+def quantization(raw):
+    """See `decoding.Header.quantization`, of a JPEG: float64 ()."""
+
+    def total(place):
+        is_first = (_at(raw, place + 1) == _QUANTIZATION) & (_at(raw, place + 4) == 0)
+        return tf.where(is_first, tf.reduce_sum(_at(raw, place + 5 + tf.range(64))), 0)
+
+    return tf.cast(_walk(raw, total)[1], tf.float64) / 64
 
 
 def _in_jpeg(raw):

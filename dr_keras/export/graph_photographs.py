@@ -135,7 +135,9 @@ def _prepare(data, size, image_size, limits):
     image, circle, found = _smallest_decode(data, tf.reduce_min(size), image_size, first)
     full = tf.cast(size[0], tf.float64) / tf.cast(tf.shape(image)[0], tf.float64)
     pixels = graph_fundus.crop_square(image, circle, found, image_size)
-    fault = graph_quality.fault(pixels, found, limits, 2 * circle[2] * full)
+    raw, nothing = _raw(data), tf.constant(0.0, tf.float64)
+    coarseness = tf.cond(_starts_with(data, JPEG), lambda: graph_exif.quantization(raw), lambda: nothing)
+    fault = graph_quality.fault(pixels, found, limits, 2 * circle[2] * full, coarseness)
     return {"pixels": pixels, "circle": circle * full, "message": tf.constant(""), "fault": fault}
 
 

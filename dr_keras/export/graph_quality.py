@@ -6,7 +6,7 @@ from dr_keras.data import fundus, inspection, quality
 from dr_keras.export import graph_fundus
 
 
-def fault(square, found, limits, diameter=None):
+def fault(square, found, limits, diameter=None, quantization=0.0):
     """Checks a preprocessed photograph as `quality.gradability` does.
 
     Args:
@@ -14,12 +14,13 @@ def fault(square, found, limits, diameter=None):
         found: bool (): whether a field of view was found.
         limits: `quality.QualityLimits`.
         diameter: float64 (), of the field of view in the photograph, in pixels; None isn't judged.
+        quantization: float64 (), see `decoding.Header`.
 
     Returns:
         string (): why the photograph can't be graded, or "".
     """
     message = ""
-    for condition, words, number in reversed(cases(square, found, limits, diameter)):
+    for condition, words, number in reversed(cases(square, found, limits, diameter, quantization)):
         if number is not None:
             start, end = words.split("{}")
             words = tf.strings.join([start, tf.strings.as_string(number), end])
@@ -27,11 +28,11 @@ def fault(square, found, limits, diameter=None):
     return message
 
 
-def cases(square, found, limits, diameter=None):
+def cases(square, found, limits, diameter=None, quantization=0.0):
     """What a photograph is refused for; the first whose condition holds is the reason.
 
     Args:
-        square, found, limits, diameter: as for `fault`.
+        square, found, limits, diameter, quantization: as for `fault`.
 
     Returns:
         List of (condition, words, number): a bool (), a Python string, and the whole number, int32 (), that
@@ -41,10 +42,10 @@ def cases(square, found, limits, diameter=None):
     circle = tf.constant([size / 2] * 3, tf.float64)
     small = graph_fundus.crop_square(square, circle, found, inspection.SMALL_SIDE)
     square = graph_fundus.crop_square(square, circle, found, quality.SIDE)
-    return [*_cases_without_retina(small, found), *_cases(square, size, limits, diameter)]
+    return [*_cases_without_retina(small, found), *_cases(square, size, limits, diameter, quantization)]
 
 
-def _cases(square, size, limits, diameter):
+def _cases(square, size, limits, diameter, quantization):
     """See `quality._fault`; `size` is the side of the preprocessed photograph, before its reduction."""
     circle = tf.constant(fundus.disc(quality.SIDE) > 0)
     lit = (tf.reduce_max(square, axis=2) > inspection.SURROUND) & circle
@@ -68,6 +69,8 @@ def _cases(square, size, limits, diameter):
     if diameter is not None:
         across, least = tf.cast(tf.round(diameter), tf.int32), quality.least_diameter(size, limits)
         judged.append((across < least, quality.TOO_SMALL.format("{}", least), across))
+        coarsest = limits.max_quantization * tf.maximum(diameter / size, 1.0)
+        judged.append((quantization > coarsest, quality.TOO_COMPRESSED, None))
     return [*judged, *_structure_cases(square, inside, size, limits)]
 
 

@@ -2,12 +2,12 @@
 
 They are the functions behind the SavedModel (`signatures`) without the decoding, which browsers do.
 
-- `prepare` takes `photograph`, uint8 (height, width, 4), RGBA, of any size, and `is_jpeg`, bool (), whether
-  it was decoded from a JPEG. It returns `pixels`, float32 (size, size, 3), the network's image; `circle`,
-  float32 (3,), center_y, center_x and radius of the field of view in the photograph's pixels; `fault`, int32
-  (), the position in `faults` of why it can't be graded, or -1; `number`, int32 (), which stands in those
-  words; `frame`, float32 (rows, columns, 3), the photograph reduced to at most 512 pixels a side; and `view`,
-  float32 (3,), the circle in the frame's pixels.
+- `prepare` takes `photograph`, uint8 (height, width, 4), RGBA, of any size, and `quantization`, float32 (),
+  that of a JPEG (`decoding.Header`), 0 of other formats. It returns `pixels`, float32 (size, size, 3), the
+  network's image; `circle`, float32 (3,), center_y, center_x and radius of the field of view in the
+  photograph's pixels; `fault`, int32 (), the position in `faults` of why it can't be graded, or -1; `number`,
+  int32 (), which stands in those words; `frame`, float32 (rows, columns, 3), the photograph reduced to at
+  most 512 pixels a side; and `view`, float32 (3,), the circle in the frame's pixels.
 - `network` takes `pixels`. It returns `score`, float32 (1,); of lesion networks `marked`, uint8 (size, size,
   lesions), `lesion_scores`, float32 (1, lesions), and `context_score`, float32 (1,); of networks that end in
   global average pooling `map`, float32 (rows, columns).
@@ -60,8 +60,8 @@ class WebGraphs:
         pixels = tf.TensorSpec((self._size, self._size, 3), tf.float32, name="pixels")
         photograph = tf.TensorSpec((None, None, 4), tf.uint8, name="photograph")
         network = _traced(self.network, pixels)
-        is_jpeg = tf.TensorSpec((), tf.bool, name="is_jpeg")
-        graphs = {"prepare": _traced(self.prepare, photograph, is_jpeg), "network": network}
+        quantization = tf.TensorSpec((), tf.float32, name="quantization")
+        graphs = {"prepare": _traced(self.prepare, photograph, quantization), "network": network}
         if self.explains:
             name = "marked" if self.marks_lesions else "map"
             found = network.get_concrete_function().structured_outputs[name]
@@ -72,15 +72,16 @@ class WebGraphs:
             )
         return {name: _converted(graph) for name, graph in graphs.items()}
 
-    def prepare(self, photograph, is_jpeg):
+    def prepare(self, photograph, quantization):
         """Graph `prepare`."""
         whole, size = photograph[..., :3], tf.shape(photograph)[:2]
         whole = tf.ensure_shape(whole, (None, None, 3))
 
-        image, circle, found = self._reduced(whole, is_jpeg)
+        image, circle, found = self._reduced(whole, quantization > 0)
         full = tf.cast(size[0], tf.float64) / tf.cast(tf.shape(image)[0], tf.float64)
         pixels = graph_fundus.crop_square(image, circle, found, self._size)
-        cases = graph_quality.cases(pixels, found, self._limits, 2 * circle[2] * full)
+        diameter, coarseness = 2 * circle[2] * full, tf.cast(quantization, tf.float64)
+        cases = graph_quality.cases(pixels, found, self._limits, diameter, coarseness)
         self.faults = [words for _, words, _ in cases]
         fault, stands = tf.constant(-1), tf.constant(0)
         for position, (condition, _, number) in reversed(list(enumerate(cases))):

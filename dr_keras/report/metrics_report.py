@@ -1,5 +1,6 @@
 """The files that every evaluation leaves: metrics.json, predictions.csv and confusion_matrix.png."""
 
+import json
 from pathlib import Path
 
 from dr_keras import files
@@ -7,6 +8,8 @@ from dr_keras.evaluation.agreement import evaluate_predictions
 from dr_keras.evaluation.predictions import write_predictions
 from dr_keras.grades import DEFAULT_THRESHOLDS
 from dr_keras.report.figures import confusion_figure
+
+MODEL_SHA256 = "model_sha256"  # among the figures of `evaluate.py`
 
 
 def write_report(
@@ -36,11 +39,20 @@ def write_report(
     metrics = {**evaluate_predictions(labels, scores, thresholds, patients, seed), **(further or {})}
     kappa = metrics["quadratic_weighted_kappa"]
     title = f"quadratic weighted kappa {kappa['value']:.3f} (95 %: {kappa['low']:.3f} to {kappa['high']:.3f})"
-    write_predictions(output_dir / "predictions.csv", images, labels, scores, thresholds)
+    write_predictions(output_dir / "predictions.csv", images, labels, scores, thresholds, patients)
     with files.atomic_path(output_dir / "confusion_matrix.png") as temporary:
         confusion_figure(metrics["confusion_matrix"], title).savefig(temporary)
     files.write_json(output_dir / "metrics.json", metrics)
     return metrics
+
+
+def model_of(predictions):
+    """SHA-256 of the model whose predictions a table has, by the `metrics.json` beside it; "" if unknown."""
+    try:
+        metrics = json.loads((Path(predictions).parent / "metrics.json").read_text(encoding="utf-8"))
+        return metrics.get(MODEL_SHA256, "")
+    except (OSError, ValueError, AttributeError):
+        return ""
 
 
 def report_writer(thresholds=DEFAULT_THRESHOLDS, seed=0):

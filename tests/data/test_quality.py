@@ -1,9 +1,12 @@
 """Photographs made worse until they can't be graded, step by step."""
 
+import io
+
 import cv2
 import numpy as np
 import pytest
 from non_eyes import non_eyes
+from PIL import Image
 from sklearn.datasets import load_sample_images
 
 from dr_keras.data.fundus import FieldOfView, crop_square, find_field_of_view
@@ -161,6 +164,19 @@ def test_a_colour_photograph_as_a_camera_made_it(size):
         ..., None
     ]
     assert judge(filtered)[1].startswith("not as a camera made it")
+
+
+def test_a_strongly_compressed_photograph_gets_no_grade_unless_it_is_large():
+    image = Image.fromarray(draw_fundus(3, 2, 600).image)
+    for quality, size, reason in ((12, 512, True), (40, 512, False), (20, 256, False)):
+        file = io.BytesIO()
+        image.save(file, "JPEG", quality=quality)
+        gradable, why = Photograph(file.getvalue()).gradability(size)
+        assert gradable != reason and why.startswith("too strongly compressed") == reason, (
+            quality,
+            size,
+            why,
+        )
 
 
 PICTURES = non_eyes()

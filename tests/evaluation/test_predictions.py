@@ -18,12 +18,21 @@ def test_table(tmp_path, dtype):
         "d.jpg,4,6.01,4,1\n"
     )
     table = read_predictions(path)
-    assert list(table) == ["image", "label", "score", "grade", "referable"]
+    assert list(table) == ["image", "label", "score", "grade", "referable", "patient"]
+    assert table["patient"].tolist() == table["image"].tolist()
     assert table["image"].tolist() == ["a.jpg", "left, eye.jpg", "c.jpg", "d.jpg"]
     np.testing.assert_array_equal(table["label"], [0, 2, 1, 4])
     np.testing.assert_array_equal(table["score"].astype(dtype), scores)
     np.testing.assert_array_equal(table["grade"], [0, 2, np.nan, 4])
     np.testing.assert_array_equal(table["referable"], [0, 1, np.nan, 1])
+
+
+def test_patients_have_a_column_where_they_are_known(tmp_path):
+    write_predictions(tmp_path / "p.csv", ["a", "b"], [1, 0], [1.4, 0.2], patients=["=p", "q"])
+    assert (tmp_path / "p.csv").read_text().splitlines()[:2] == [
+        "image,label,score,grade,referable,patient", "a,1,1.4,1,0,'=p",
+    ]  # fmt: skip
+    assert read_predictions(tmp_path / "p.csv")["patient"].tolist() == ["=p", "q"]
 
 
 def test_thresholds_decide_the_grade(tmp_path):
@@ -48,7 +57,7 @@ def test_reads_a_table_edited_elsewhere(tmp_path):
 def test_reads_a_table_without_rows(tmp_path):
     path = tmp_path / "p.csv"
     path.write_text("image,label,score,grade,referable\n")
-    assert [len(column) for column in read_predictions(path).values()] == [0] * 5
+    assert [len(column) for column in read_predictions(path).values()] == [0] * 6
 
 
 @pytest.mark.parametrize(

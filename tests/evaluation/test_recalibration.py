@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from mean_graders import save_mean_grader
+from script_runs import check_refused, run
 
 from dr_keras.errors import InputError
 from dr_keras.evaluation.calibration import expected_calibration_error, fit_calibration, thresholds_of
@@ -99,3 +100,31 @@ def test_the_script_writes_a_model_that_grades_by_the_new_thresholds(tmp_path):
     assert f"thresholds {', '.join(f'{cut:.2f}' for cut in fitted.rules.thresholds)}, fitted to 60" in last
     image = np.full((1, 16, 16, 3), 120, np.uint8)
     assert fitted.score_prepared(image) == old.score_prepared(image)
+
+
+def test_predictions_of_another_model_are_refused(tmp_path):
+    """The metrics beside them say whose they are; those of a training's folds, which don't, are taken."""
+    save_mean_grader(tmp_path / "model.keras", 0.01)
+    labels, scores = drawn(60, seed=2)
+    write_predictions(tmp_path / "predictions.csv", [f"{n}.jpg" for n in range(60)], labels, scores)
+    (tmp_path / "metrics.json").write_text('{"model_sha256": "0123456789abcdef"}')
+    flags = [f"--model={tmp_path}/model.keras", f"--predictions={tmp_path}/predictions.csv"]
+    done = run("recalibrate", *flags, f"--output={tmp_path}/clinic.keras")
+    check_refused(done, f"--predictions={tmp_path}/predictions.csv: of another model (SHA-256 0123456789ab")
+    assert not (tmp_path / "clinic.keras").exists()
+
+
+def test_a_fellow_eye_does_not_judge_the_fit():
+    """Both eyes of a patient are fitted to, or judged, together: intervals are those of patients."""
+    rules, (labels, scores) = GradingRules(), drawn(100, seed=4)
+    twice = np.repeat(labels, 2), np.repeat(scores, 2)
+    patients = np.repeat([f"p{n}" for n in range(100)], 2)
+
+    def width(figures):
+        kappa = figures["quadratic_weighted_kappa"]
+        return kappa["high"] - kappa["low"]
+
+    alone, together = gain(rules, labels, scores), gain(rules, *twice, patients=patients)
+    for one, both in zip(alone, together, strict=True):
+        assert width(both) == pytest.approx(width(one), rel=0.2)
+    assert width(gain(rules, *twice)[0]) < 0.85 * width(together[0])

@@ -235,6 +235,19 @@ export_saved_model(graders, folder, GradingRules())
         assert content == written[1][name], name
 
 
+def test_a_strongly_compressed_photograph_gets_no_grade(loaded, draw_photograph):
+    """As in Python, which reads the same of the file's header."""
+    image, files = Image.fromarray(draw_photograph(1, 160, 200)), []
+    for quality in (12, 20, 30, 90):
+        file = io.BytesIO()
+        image.save(file, "JPEG", quality=quality)
+        files.append(file.getvalue())
+    limits = loaded.metadata["rules"].quality
+    expected = [Photograph(data).gradability(128, limits)[1] for data in files]
+    assert [message.decode() for message in loaded.grade(files)["message"]] == expected
+    assert expected[0].startswith("too strongly compressed") and expected[3] == ""
+
+
 def test_what_lies_behind_the_end_is_passed_over(loaded, encode):
     """Motion photographs have a film there, some cameras zeros; a preview's end is none."""
     rng = np.random.default_rng(0)

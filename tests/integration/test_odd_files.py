@@ -11,6 +11,7 @@ from dr_keras.data.synthetic import draw_fundus
 from dr_keras.inference.grader import load_grader
 
 OFF = 0.1  # grade units that a harmless copy's score may be off
+OFF_DRAWN = 0.25  # the same of the fast grader and drawn photographs, which are noisier than real ones
 TURNS = {6: Image.ROTATE_90, 8: Image.ROTATE_270, 3: Image.ROTATE_180}
 
 
@@ -108,18 +109,19 @@ def changed(image):
         "red-free": encoded(Image.fromarray(np.array(image)[..., 1]), "PNG"),
         "filtered": encoded(Image.fromarray(filtered), "PNG"),
         "too small": encoded(image.resize((150, 150 * image.height // image.width)), "PNG"),
+        "quality 15": encoded(image, "JPEG", quality=15),
         "noise": encoded(
             Image.fromarray(np.random.default_rng(0).integers(0, 255, (600, 600, 3), np.uint8)), "PNG"
         ),
     }
 
 
-def check(grader, image):
+def check(grader, image, most):
     plain = grader.grade(encoded(image, "PNG"))
     assert plain.gradable, plain.reason
     copies = harmless(image)
     for name, graded in zip(copies, grader.grade(list(copies.values())), strict=True):
-        assert graded.gradable and abs(graded.score - plain.score) <= OFF, (name, graded, plain.score)
+        assert graded.gradable and abs(graded.score - plain.score) <= most, (name, graded, plain.score)
     for copies in (damaged(image), changed(image)):
         for name, graded in zip(copies, grader.grade(list(copies.values())), strict=True):
             assert graded.grade is None and graded.reason, (name, graded)
@@ -128,11 +130,11 @@ def check(grader, image):
 def test_drawn_photographs():
     grader = load_grader("dr_grader_fast")
     for seed in (2, 4):
-        check(grader, Image.fromarray(draw_fundus(seed, seed, 640).image))
+        check(grader, Image.fromarray(draw_fundus(seed, seed, 640).image), OFF_DRAWN)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [1, 100, 250])
 def test_real_photographs(shared_dir, number):
     (path,) = shared_dir.glob(f"idrid/B. */1. */a. */IDRiD_{number:03d}.jpg")
-    check(load_grader(), Image.open(path).convert("RGB"))
+    check(load_grader(), Image.open(path).convert("RGB"), OFF)

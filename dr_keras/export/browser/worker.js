@@ -79,7 +79,8 @@ async function decode(file) {
   const bytes = new Uint8Array(await file.arrayBuffer());
   const kind = Object.keys(kinds).find((name) => has(bytes, 0, kinds[name].start));
   if (!kind) throw refused(refusals.not_an_image);
-  if (!ends(bytes, kind === "JPEG" ? imageData(bytes) : 0, kinds[kind].end)) throw refused(refusals.truncated, kind);
+  const { start, quantization } = kind === "JPEG" ? jpegHeader(bytes) : { start: 0, quantization: 0 };
+  if (!ends(bytes, start, kinds[kind].end)) throw refused(refusals.truncated, kind);
   let bitmap;
   try {
     bitmap = await createImageBitmap(file, { colorSpaceConversion: "none", premultiplyAlpha: "none" });
@@ -96,7 +97,7 @@ async function decode(file) {
   bitmap.close();
   const { data } = context.getImageData(0, 0, canvas.width, canvas.height);
   const photograph = new processor.Tensor("uint8", new Uint8Array(data.buffer), [canvas.height, canvas.width, 4]);
-  return { photograph, is_jpeg: new processor.Tensor("bool", [kind === "JPEG"], []), scale };
+  return { photograph, quantization: new processor.Tensor("float32", [quantization], []), scale };
 }
 
 function refused(words, ...values) {
@@ -109,14 +110,18 @@ function has(bytes, place, text) {
   return [...text].every((letter, k) => bytes[place + k] === letter.charCodeAt(0));
 }
 
-// Where the image data of a JPEG begin, behind its header, which may hold previews.
-function imageData(bytes) {
-  let place = 2;
-  while (bytes[place] === 0xff && bytes[place + 1] !== 0xda) {
-    const length = bytes[place + 2] * 256 + bytes[place + 3];
-    place += bytes[place + 1] === 0xff ? 1 : 2 + Math.max(2, length);
+// Where the image data of a JPEG begin, behind its header, which may hold previews; and the mean step to which it
+// rounds the frequencies of brightness.
+function jpegHeader(bytes) {
+  let [start, quantization] = [2, 0];
+  while (bytes[start] === 0xff && bytes[start + 1] !== 0xda) {
+    const steps = bytes.subarray(start + 5, start + 69);
+    if (!quantization && bytes[start + 1] === 0xdb && bytes[start + 4] === 0) {
+      quantization = steps.reduce((sum, step) => sum + step, 0) / 64;
+    }
+    start += bytes[start + 1] === 0xff ? 1 : 2 + Math.max(2, bytes[start + 2] * 256 + bytes[start + 3]);
   }
-  return place;
+  return { start, quantization: Math.max(quantization, 1) };
 }
 
 // Whether image data have an end, whatever comes behind.
