@@ -123,7 +123,7 @@ def main(argv):
         raise cli_flags.InputError(
             f"{table}: none of {failed} photographs could be explained; the table has the reasons"
         )
-    print(f"{table}: {len(photographs) - failed} explained, {failed} couldn't be; reasons in the table")
+    print(f"{table}: {len(photographs) - failed} photographs explained, {failed} couldn't be; reasons in it")
     if dicom_results:
         print(dicom_results)
 

@@ -58,7 +58,7 @@ function fill(item, result) {
     heading.textContent = `Grade ${result.grade}: ${result.grade_name}`;
     graded += 1;
     facts.append(
-      fact("Score, about 0 to 4", result.score.toFixed(2).replace("-", "\u2212"), range(result.grade)),
+      fact("Score, about 0 to 4", result.score.toFixed(2), range(result.grade)),
       fact("Referable", result.referable ? "yes" : "no", "moderate NPDR or worse"),
       fact("Gradable", "yes", "lit, in focus and whole"),
     );
