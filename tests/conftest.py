@@ -1,5 +1,6 @@
 import io
 import os
+import shutil
 import struct
 import zlib
 from pathlib import Path
@@ -23,6 +24,21 @@ def pytest_collection_modifyitems(items):
     """Puts the longest first, so that no worker ends with them alone."""
     places = {name: place for place, name in enumerate(_LONGEST)}
     items.sort(key=lambda item: min((places.get(part, len(places)) for part in item.path.parts), default=0))
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Chromium, headless; its driver's event loop must not outlive a module of tests."""
+    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright isn't installed")
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
+    if chromium is None:
+        pytest.skip("no Chromium on the PATH")
+    quiet = (
+        "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
+        "--disable-component-update --disable-sync"
+    )
+    with sync_api.sync_playwright() as playwright:
+        yield playwright.chromium.launch(executable_path=chromium, args=quiet.split())
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""Reading a report page in tests, without a browser."""
+"""Pages in tests: reading a report without a browser, and a phone as a browser plays it."""
 
 import base64
 from html.parser import HTMLParser
@@ -6,6 +6,7 @@ from html.parser import HTMLParser
 import cv2
 import numpy as np
 
+PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
 VOID = {"meta", "img", "br", "link", "hr", "input"}
 
 

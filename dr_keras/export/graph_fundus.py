@@ -239,7 +239,7 @@ def _counts():
 
 
 def _least_squares(points):
-    """See `fundus._least_squares`: in coordinates from the points' mean, two equations remain."""
+    """See `fundus._fit_circle`: in coordinates from the points' mean, two equations remain."""
     mean = tf.reduce_mean(points, axis=0)
     y, x = tf.unstack(points - mean, axis=1)
     squares = y * y + x * x

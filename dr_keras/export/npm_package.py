@@ -52,7 +52,7 @@ def _install(folder):
             f"--node_modules a folder that has {_PACKAGE} {_pinned()}"
         )
     for name in ("package.json", "package-lock.json"):
-        (folder / name).write_bytes(_own(name))
+        (folder / name).write_bytes(browser_file(name))
     command = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]
     try:
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=_SECONDS)
@@ -73,8 +73,9 @@ def _check_version(folder, node_modules):
 
 
 def _pinned():
-    return json.loads(_own("package.json"))["dependencies"][_PACKAGE]
+    return json.loads(browser_file("package.json"))["dependencies"][_PACKAGE]
 
 
-def _own(name):
+def browser_file(name):
+    """Bytes of one of the project's own files in `browser/`."""
     return resources.files(__package__).joinpath("browser", name).read_bytes()

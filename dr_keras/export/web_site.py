@@ -4,12 +4,12 @@ import base64
 import dataclasses
 import hashlib
 import json
-from importlib import resources
 
 import numpy as np
 
 from dr_keras.data import decoding
 from dr_keras.export import graph_photographs, web_icon
+from dr_keras.export.npm_package import browser_file
 from dr_keras.report import grading_page
 
 _GREY = 128  # grey level of the image on which a browser's arithmetic is tried
@@ -49,7 +49,7 @@ def pages(content, graphs, described, rules, score):
     """
     described, name, size = described | {"rules": rules}, described["name"], described["image_size"]
     model = grading_page.PageModel(name, "", described, graphs.explains, False)
-    made = {each: _own(each) for each in _OWN}
+    made = {each: browser_file(each) for each in _OWN}
     made |= {"page.js": grading_page.text("page.js").encode(), "page.css": grading_page.style().encode()}
     made |= {f"icon-{side}.png": web_icon.draw(side) for side in _ICONS}
     made["manifest.webmanifest"] = _manifest(name)
@@ -113,7 +113,3 @@ def _manifest(name):
         "icons": icons,
     }
     return json.dumps(manifest, indent=1).encode()
-
-
-def _own(name):
-    return resources.files(__package__).joinpath("browser", name).read_bytes()

@@ -15,7 +15,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from html_pages import Page
+from html_pages import PHONE, Page
 from prepared_folders import noise_images, write_prepared
 
 from dr_keras.data.photograph import Photograph
@@ -25,7 +25,6 @@ from dr_keras.explain import overlay
 from dr_keras.explain.explainer import Explainer
 from dr_keras.inference.grader import Grader, load_grader
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 UPDATED = """
 async () => {
   const kept = await navigator.serviceWorker.getRegistration();
@@ -33,11 +32,6 @@ async () => {
   while (!kept.waiting) await new Promise((resolve) => setTimeout(resolve, 50));
 }
 """
-QUIET = (
-    "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync"
-).split()
-PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
 ASK = """
 async (data) => {
   const bytes = Uint8Array.from(atob(data), (character) => character.charCodeAt(0));
@@ -47,15 +41,6 @@ async (data) => {
   return { ...result, seconds: (performance.now() - start) / 1000 };
 }
 """  # of the page's own module, whose worker has the model
-
-
-@pytest.fixture(scope="module")
-def browser():
-    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright isn't installed")
-    if CHROMIUM is None:
-        pytest.skip("no Chromium on the PATH")
-    with sync_api.sync_playwright() as playwright:
-        yield playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
 
 
 @pytest.fixture(scope="module")

@@ -3,30 +3,13 @@
 import json
 import os
 import re
-import shutil
 
 import cv2
 import numpy as np
 import pytest
-from html_pages import Page
+from html_pages import PHONE, Page
 from PIL import Image
 from running_server import serving
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-QUIET = (
-    "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync"
-).split()
-PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
-
-
-@pytest.fixture(scope="module")
-def browser():
-    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright isn't installed")
-    if CHROMIUM is None:
-        pytest.skip("no Chromium on the PATH")
-    with sync_api.sync_playwright() as playwright:
-        yield playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
 
 
 @pytest.fixture(scope="module")
