@@ -36,8 +36,8 @@ _WRITE_ERRORS = "ENOSPC EDQUOT EFBIG EACCES EPERM EROFS ENOTDIR EISDIR EEXIST EN
 flags.DEFINE_bool("tensorflow_log", False, "Show what TensorFlow logs while it is loaded.")
 
 
-def define_data_flags():
-    """`DATA_FLAGS`."""
+def define_data_flags(least_synthetic=10):
+    """`DATA_FLAGS`; `least_synthetic` is the least --synthetic_images."""
     flags.DEFINE_string(
         "data_dir",
         None,
@@ -45,7 +45,9 @@ def define_data_flags():
         "none needed, photographs are synthetic.",
     )
     flags.DEFINE_enum("dataset", "auto", LAYOUTS, "Layout of --data_dir; auto recognises it.")
-    flags.DEFINE_integer("synthetic_images", 2000, "How many synthetic photographs to draw.", lower_bound=10)
+    flags.DEFINE_integer(
+        "synthetic_images", 2000, "How many synthetic photographs to draw.", lower_bound=least_synthetic
+    )
 
 
 def define_cache_dir():

@@ -5,7 +5,7 @@
 Without --data_dir the photographs are synthetic. Writes index.html, results.json, every figure, and the run
 folders `regressor` and `classifier`, which the other scripts take as --model. Started again with the same
 flags it keeps the trained networks. With --folds, each photograph is judged by the network it was held out
-from; a backbone that saw none of them: `--trunk_weights=none --init_from=RUN` of `distil_alexnet.py --folds`.
+from; a backbone that saw none of them: `--trunk_weights=none --init_from=RUN` of `distil.py --folds`.
 Research use only.
 """
 

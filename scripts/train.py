@@ -25,7 +25,10 @@ flags.DEFINE_string(
 )
 flags.DEFINE_string("run_dir", None, "Folder of the run. Default: runs/ARCHITECTURE_SIZES_DATASET.")
 flags.DEFINE_string(
-    "init_from", None, "Run folder or .keras file whose layers are taken over where name and shape are alike."
+    "init_from",
+    None,
+    "Run folder or .keras file whose layers are taken over where name and shape are alike. A lesion network "
+    "takes over the segmentation and only fits the score to the grades, in minutes and without masks.",
 )
 
 FLAGS = flags.FLAGS
@@ -92,6 +95,12 @@ def _masked_photographs(config):
     if config.head != "lesions":
         if FLAGS.masks_dir:
             raise cli_flags.InputError(f"--masks_dir={FLAGS.masks_dir}: is for --head=lesions")
+        return ()
+    if FLAGS.init_from:
+        if FLAGS.masks_dir:
+            raise cli_flags.InputError(
+                f"--masks_dir={FLAGS.masks_dir}: --init_from brings a segmentation; drop one of the two"
+            )
         return ()
     if FLAGS.masks_dir or FLAGS.data_dir:
         return masked.find_masked_photographs(FLAGS.masks_dir or FLAGS.data_dir)

@@ -1,7 +1,8 @@
 """What the kinds of training have in common: what they are given, how they run, what they return.
 
 `fit.Fit` trains a whole network, `frozen.head.HeadFit` the layers behind a frozen backbone,
-`frozen.ridge.RidgeFit` a linear head in closed form, and `lesions.lesion_fit.LesionFit` a lesion network.
+`frozen.ridge.RidgeFit` a linear head in closed form, `lesions.lesion_fit.LesionFit` a lesion network, and
+`lesions.rescored_fit.RescoredFit` the score of one.
 `stages` chooses among them and treats them alike.
 """
 
@@ -60,6 +61,7 @@ class FitTask:
         run_dir: folder for the training's files.
         strategy: `tf.distribute.Strategy`; heads on a frozen backbone ignore it.
         init_from: path of a saved grader whose fitting layers are taken over, or None.
+        seen_by_start: int array, positions of the photographs of `prepared` that `init_from` has learnt from.
         hooks: `Hooks`.
         features: `FeatureCache` of `prepared`, for heads on a frozen backbone; None: a new one.
         masked: tuple of `MaskedPhotograph` to train on, for lesion networks.
@@ -74,6 +76,7 @@ class FitTask:
     run_dir: Path
     strategy: tf.distribute.Strategy = dataclasses.field(default_factory=tf.distribute.get_strategy)
     init_from: Path | None = None
+    seen_by_start: tuple | np.ndarray = ()
     hooks: Hooks = Hooks()
     features: Any = None
     masked: tuple = ()

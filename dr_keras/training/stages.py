@@ -1,7 +1,6 @@
 """Stages (one image size after another) and folds: which photographs train which network."""
 
 import contextlib
-import dataclasses
 import functools
 from pathlib import Path
 
@@ -9,12 +8,12 @@ import keras
 import numpy as np
 
 from dr_keras import files
-from dr_keras.data import audit, splits
+from dr_keras.data import audit
 from dr_keras.data.inspection import inspect_prepared
-from dr_keras.errors import InputError
 from dr_keras.models.grader_model import load_model
 from dr_keras.training import run_folder
 from dr_keras.training.config import LESIONS
+from dr_keras.training.division import HELD_OUT, divide, groups_of_records
 from dr_keras.training.fit import STATE, Fit
 from dr_keras.training.frozen.backbone_features import FeatureCache
 from dr_keras.training.frozen.head import HeadFit
@@ -22,93 +21,18 @@ from dr_keras.training.frozen.ridge import RidgeFit
 from dr_keras.training.hosts import workers
 from dr_keras.training.lesions.lesion_fit import LesionFit
 from dr_keras.training.lesions.masked_splits import divide_masked, write_masked_splits
+from dr_keras.training.lesions.rescored_fit import RescoredFit
 from dr_keras.training.protocol import FitTask, Hooks
 from dr_keras.training.scoring import DatasetScorer
-
-HELD_OUT = "held_out"
-_FEW = 30  # validation photographs; with fewer, the best of two models is a matter of chance
-
+from dr_keras.training.seen import check_start, learnt_fingerprints, seen_by_start
 
 FITS = {
     "network": Fit,
     "head": HeadFit,
     "ridge": RidgeFit,
     "lesions": LesionFit,
+    "rescored": RescoredFit,
 }  # each a `protocol.FitProtocol`
-
-
-def divide(prepared, report, plan):
-    """Divides a dataset into trainings.
-
-    Args:
-        prepared: `PreparedDataset`.
-        report: as from `audit.audit_prepared`; its copies and near duplicates stay on one side.
-        plan: `SplitPlan`.
-
-    Returns:
-        (list of lists of splits, notes): for each training the split of every record, "train",
-        "validation", "test", "held_out" or "" (left out).
-
-    Raises:
-        InputError: if there is nothing to train on or to validate with, or too little for the folds.
-    """
-    groups = _groups(prepared, report)
-    graded = _within_caps(prepared.grades, plan)
-    if not graded.any():
-        raise InputError(f"{prepared.root}: no photograph has a grade")
-    if not plan.folds:
-        records = _with_test_split(prepared.records, groups, plan)
-        assigned, notes = splits.assign_splits(records, groups, plan.validation_fraction, plan.seed)
-        assigned = [split if known else "" for split, known in zip(assigned, graded, strict=True)]
-        for needed in ("train", "validation") if plan.validation_fraction else ("train",):
-            if needed not in assigned:
-                raise InputError(f"{prepared.root}: no graded photograph for the {needed} split")
-        few = assigned.count("validation")
-        if plan.validation_fraction and few < _FEW:
-            remark = "photographs validate, too few to tell models apart: --folds=5 grades all"
-            notes = [*notes, f"only {few} {remark}"]
-        return [assigned], notes
-    usable = np.flatnonzero(graded & np.array([record.split != "test" for record in prepared.records]))
-    records = [prepared.records[index] for index in usable]
-    folds = splits.assign_folds(records, groups[usable], plan.folds, plan.seed)
-    trainings = []
-    for fold in range(plan.folds):
-        assigned = np.full(len(prepared), "", dtype="U10")
-        assigned[usable[folds == fold]] = HELD_OUT
-        rest = usable[folds != fold]
-        assigned[rest] = "train"
-        if plan.validation_fraction:
-            chosen = [prepared.records[index] for index in rest]
-            inner = splits.split_train_validation(chosen, groups[rest], plan.validation_fraction, plan.seed)
-            assigned[rest[inner]] = "validation"
-        trainings.append(assigned.tolist())
-    return trainings, []
-
-
-def _groups(prepared, report):
-    """Numbers what must stay on one side of every division: a patient's eyes, and copies."""
-    return splits.group_records(prepared.records, audit.duplicate_groups(report, prepared.records))
-
-
-def _within_caps(grades, plan):
-    """bool (n,): graded photographs, at most the cap of each grade (P1 section 3.2)."""
-    chosen = grades >= 0
-    rng = np.random.default_rng(plan.seed)
-    for grade, cap in enumerate(plan.caps or ()):
-        own = rng.permutation(np.flatnonzero(grades == grade))
-        chosen[own[int(cap) :]] = False
-    return chosen
-
-
-def _with_test_split(records, groups, plan):
-    """The records, with a share of them given the split "test" unless some have it already."""
-    if not plan.test_fraction or any(record.split == "test" for record in records):
-        return records
-    test = splits.split_train_validation(records, groups, plan.test_fraction, plan.seed)
-    return [
-        dataclasses.replace(record, split="test") if chosen else record
-        for record, chosen in zip(records, test, strict=True)
-    ]
 
 
 def train_stages(configs, open_prepared, run_dir, plan, strategy, hooks, init_from=None, masked=()):
@@ -148,17 +72,19 @@ def train_stages(configs, open_prepared, run_dir, plan, strategy, hooks, init_fr
             for note in notes:
                 hooks.say(note)
             masked_trainings = divide_masked(masked, prepared, trainings)
-            groups = _groups(prepared, report)
+            groups = groups_of_records(prepared, report)
         folder = Path(run_dir) / str(config.image_size) if len(configs) > 1 else Path(run_dir)
         pooled, cache = [], FeatureCache(prepared, hooks.progress, hooks.should_stop)
         for fold, (assigned, of_masked) in enumerate(zip(trainings, masked_trainings, strict=True)):
             leaf = run_folder.fold_dir(folder, fold) if plan.folds else folder
-            start = None
+            start, seen = None, ()
             if chief and init_from:
-                start = _checked_start(init_from, fold if plan.folds else None, prepared, assigned)
+                start = run_folder.find_model(init_from, fold if plan.folds else None)
+                seen = seen_by_start(start, prepared, inspections)
+                check_start(init_from, seen, prepared, assigned)
             own = (np.flatnonzero(np.array(assigned) == split) for split in ("train", "validation"))
             learnt = tuple(one for one, split in zip(masked, of_masked, strict=True) if split == "train")
-            task = FitTask(config, prepared, *own, leaf, strategy, start, hooks, cache, learnt, groups)
+            task = FitTask(config, prepared, *own, leaf, strategy, start, seen, hooks, cache, learnt, groups)
             if chief and masked:
                 write_masked_splits(leaf, masked, of_masked)
             pooled.append(_train_leaf(task, assigned, inspections))
@@ -171,28 +97,6 @@ def train_stages(configs, open_prepared, run_dir, plan, strategy, hooks, init_fr
 def _contents(prepared):
     """Text that is equal for equal photographs, in whatever folder they are."""
     return str([(record.image, record.patient, record.grade, record.split) for record in prepared.records])
-
-
-def _checked_start(init_from, fold, prepared, assigned):
-    """Path of the model to start from; refuses one trained on photographs that test or validate here."""
-    path = run_folder.find_model(init_from, fold)
-    seen = {
-        image
-        for image, split in run_folder.read_splits(path.parent / run_folder.SPLIT).items()
-        if split == "train"
-    }
-    names = zip(prepared.records, assigned, strict=True)
-    leaked = [
-        record.image
-        for record, split in names
-        if split in (HELD_OUT, "validation", "test") and record.image in seen
-    ]
-    if leaked:
-        raise InputError(
-            f"--init_from={init_from}: trained on {len(leaked)} photographs that are held out here, such as "
-            f"{leaked[0]}; start from a run with the same data, folds and seed"
-        )
-    return path
 
 
 def _train_leaf(task, assigned, inspections):
@@ -209,11 +113,10 @@ def _train_leaf(task, assigned, inspections):
         if not workers.from_chief(task.strategy, finished):
             if chief:
                 run_folder.write_splits(leaf / run_folder.SPLIT, prepared.records, assigned)
-                seen = np.isin(assigned, run_folder.SEEN)
-                prints = [one.fingerprint for one, learnt in zip(inspections, seen) if learnt]
-                if prints:  # of synthetic photographs there are none
+                prints = learnt_fingerprints(inspections, assigned, task.init_from)
+                if len(prints):  # of synthetic photographs there are none
                     run_folder.write_seen(leaf, prints)
-            result = _fit_of(task.config)(task).run()
+            result = _fit_of(task)(task).run()
             keras.utils.clear_session()
         if chief:
             scores = DatasetScorer(load_model(leaf / run_folder.MODEL), prepared)(judged)
@@ -226,10 +129,11 @@ def _train_leaf(task, assigned, inspections):
     return judged, scores
 
 
-def _fit_of(config):
+def _fit_of(task):
     """The kind of training that a configuration asks for."""
+    config = task.config
     if config.head == LESIONS:
-        return FITS["lesions"]
+        return FITS["rescored" if task.init_from else "lesions"]
     if not config.freeze_through:
         return FITS["network"]
     return FITS["ridge" if config.optimizer == "ridge" else "head"]

@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import functools
+import shutil
 
 import cv2
 import keras
@@ -12,14 +13,16 @@ import tensorflow as tf
 from prepared_folders import noise_images, write_prepared
 
 from dr_keras.data.audit import audit_prepared
+from dr_keras.data.inspection import inspect_prepared
 from dr_keras.errors import InputError
 from dr_keras.models.grader_model import build_grader, load_model, network_of
 from dr_keras.models.nets import net5
 from dr_keras.training import run_folder
 from dr_keras.training.config import SplitPlan, TrainingConfig
+from dr_keras.training.division import divide
 from dr_keras.training.protocol import Hooks
 from dr_keras.training.scoring import DatasetScorer
-from dr_keras.training.stages import divide, train_stages
+from dr_keras.training.stages import train_stages
 
 CONFIG = TrainingConfig(image_size=128, width=0.05, epochs=1, batch_size=8, learning_rate=0.001)
 
@@ -101,7 +104,7 @@ def test_ungraded_and_test_photographs_train_nothing(tmp_path):
     grades = [0, 1, None, 2, 0, 1, 3, 4, 0, 2, None, 1]
     splits = ["", "train", "train", "", "test", "test", "", "", "", "", "test", ""]
     prepared = write_prepared(tmp_path / "p", images, grades, splits=splits)
-    ((assigned,), notes) = at(prepared, SplitPlan(0, 0.2, 0))
+    (assigned,), notes = at(prepared, SplitPlan(0, 0.2, 0))
     assert [assigned[index] for index in (2, 4, 5, 10)] == ["", "test", "test", ""]
     assert set(assigned[index] for index in (0, 1, 3, 6, 7, 8, 9, 11)) == {"train", "validation"}
     trainings, _ = at(prepared, SplitPlan(2, 0.2, 0))
@@ -260,9 +263,9 @@ def test_killed_between_the_folds_and_their_report(chain):
 # Starting from another run
 
 
-def start_from(chain, init_from, run_dir, plan):
+def start_from(chain, init_from, run_dir, plan, report=None):
     lines = []
-    hooks = Hooks(chain.report, say=lines.append)
+    hooks = Hooks(report or chain.report, say=lines.append)
     prepared = lambda size: chain.by_size[size]  # noqa: E731
     config = dataclasses.replace(CONFIG, image_size=256)
     train_stages([config], prepared, run_dir, plan, tf.distribute.get_strategy(), hooks, init_from)
@@ -279,6 +282,24 @@ def test_a_start_that_saw_the_held_out_photographs_is_refused(chain, tmp_path, p
     ):
         start_from(chain, source, tmp_path / "run", plan)
     assert not list((tmp_path / "run").rglob("*.keras"))
+
+
+def test_a_start_that_saw_them_under_other_names_is_refused(chain, tmp_path):
+    """Known by their pixels, at another size; what a start has learnt from counts as seen by what follows."""
+    start, prints = tmp_path / "start", [one.fingerprint for one in inspect_prepared(chain.by_size[128])]
+    start.mkdir()
+    shutil.copy(run_folder.find_model(chain.run_dir / "128", 0), start / "model.keras")
+    run_folder.write_seen(start, prints[:5])
+    with pytest.raises(InputError, match="trained on 5 photographs that are held out here"):
+        start_from(chain, start, tmp_path / "run", SplitPlan(2, 0.2, seed=1))
+    run_folder.write_seen(start, [np.random.default_rng(0).normal(size=prints[0].shape)])
+    plain = lambda folder, *judged: (folder / run_folder.METRICS).write_text("{}")  # noqa: E731
+    start_from(chain, start, tmp_path / "run", SplitPlan(2, 0.2, seed=1), plain)
+    for leaf in run_folder.fold_dirs(tmp_path / "run"):
+        learnt = [
+            split for split in run_folder.read_splits(leaf / "split.csv").values() if split in run_folder.SEEN
+        ]
+        assert len(run_folder.read_seen(leaf)) == len(learnt) + 1
 
 
 def test_a_start_without_that_fold_is_refused(chain, tmp_path):

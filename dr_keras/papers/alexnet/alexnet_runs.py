@@ -32,7 +32,7 @@ class Recipe:
 
     Attributes:
         trunk_weights: as of `TrainingConfig`.
-        init_from: run with a backbone for each fold (`scripts/distil_alexnet.py --folds`), or None.
+        init_from: run with a backbone for each fold (`scripts/distil.py --folds`), or None.
         folds: of a cross-validation; 0: the dataset's test part, or 10 %, is held out (P1 section 3.2).
         epochs, seed: of the heads.
         precision: Keras dtype policy.

