@@ -3,7 +3,10 @@
 import errno
 import functools
 import os
+import re
+import signal
 import sys
+import threading
 
 from absl import app, flags
 
@@ -151,6 +154,7 @@ def define_output_dir(what):
     flags.DEFINE_string(
         "output_dir", None, f"Folder to write, made if it isn't there: {what}.", required=True
     )
+    _check_writable("output_dir")
 
 
 def define_output(what, suffix, required=True):
@@ -158,9 +162,26 @@ def define_output(what, suffix, required=True):
     flags.DEFINE_string("output", None, f"File to write: {what}.", required=required)
     flags.register_validator(
         "output",
-        lambda path: path is None or os.path.isdir(path) or path.lower().endswith(suffix),
+        lambda path: path is None or path.lower().endswith(suffix) and not os.path.isdir(path),
         message=f"expected the name of a file that ends in {suffix}",
     )
+    _check_writable("output")
+
+
+def _check_writable(name):
+    """Refuses a file or folder to write, before any work is done, where none can be written."""
+
+    def check(path):
+        there = os.path.abspath(path or ".")
+        while not os.path.lexists(there):
+            there = os.path.dirname(there)
+        if there != os.path.abspath(path or ".") and not os.path.isdir(there):
+            raise flags.ValidationError(f"can't be written, since {there} is a file")
+        if not os.access(there, os.W_OK):
+            raise flags.ValidationError(f"can't be written: no right to write to {there}")
+        return True
+
+    flags.register_validator(name, check)
 
 
 def define_dicom_output(what):
@@ -365,16 +386,18 @@ def take_data_from_run(run_flags):
         take_from_run(DATA_FLAGS, run_flags)
 
 
-def say_graded(counts):
-    """Prints how many photographs were graded; `InputError` if none could be read.
+def say_graded(counts, output, verb="read"):
+    """Prints how many photographs were graded; `InputError` if none could be.
 
     Args:
-        counts: `inference.graded.Counts`.
+        counts: `counts.Counts`.
+        output: the table that was written, or None.
+        verb: what couldn't be done with any, where none is counted.
     """
-    output = flags.FLAGS.output
-    if not counts.graded + counts.not_gradable:
+    if counts.unreadable == counts.total:
         where, why = (f"{output}: ", "its rows say why") if output else ("", "each line above says why")
-        raise InputError(f"{where}none of {counts.unreadable} files could be read; {why}")
+        which = "the one file couldn't" if counts.total == 1 else f"none of {counts.total} files could"
+        raise InputError(f"{where}{which} be {verb}; {why}")
     print(f"{output}: {counts}" if output else counts)
 
 
@@ -438,9 +461,19 @@ def flagfile_text(script, leave_out=()):
     )
 
 
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, which keeps what Ctrl-C keeps."""
+
+
+def _on_sigterm(number, frame):
+    raise Terminated
+
+
 def run(main):
     """Runs a script's `main(argv)`: a user's mistake ends in one line on stderr and status 2."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, _on_sigterm)
 
     def guarded(argv):
         status = 2
@@ -449,7 +482,8 @@ def run(main):
         except (InputError, flags.Error) as error:
             line = str(error)
         except KeyboardInterrupt as interrupt:
-            line, status = f"stopped by Ctrl-C{f'; {interrupt}' if str(interrupt) else ''}", 130
+            by, status = ("SIGTERM", 143) if isinstance(interrupt, Terminated) else ("Ctrl-C", 130)
+            line = f"stopped by {by}{f'; {interrupt}' if str(interrupt) else ''}"
         except OSError as error:
             if errno.errorcode.get(error.errno) not in _WRITE_ERRORS:
                 raise
@@ -475,7 +509,18 @@ def _parse_flags(argv):
     except InputError as error:
         fail(str(error))
     except flags.Error as error:
-        fail(" ".join(str(error).removeprefix("ERROR:: ").split()) + " (--help lists the flags)")
+        fail(f"{_plain(str(error))} (--help lists the flags)")
+
+
+def _plain(message):
+    """One of absl's messages on a flag, on one line and as a user would write the flag."""
+    line = " ".join(message.removeprefix("ERROR:: ").split()).removeprefix("flag ")
+    line = re.sub(
+        r"^--(\w+)=None: Flag --\1 must have a value other than None\.$", r"--\1: must be given", line
+    )
+    line = re.sub(r"=\['(.*)'\]:", lambda found: "=" + found[1].replace("', '", ",") + ":", line)
+    line = re.sub(r"invalid literal for int\(\).*", "expected a whole number", line)
+    return re.sub(r"could not convert string to float.*", "expected a number", line)
 
 
 def require_tensorflow():

@@ -6,9 +6,9 @@
 The maps of several models are averaged, such as RAM networks for images of 128 and 256 pixels. The second
 form takes photographs with true grades from a dataset, half rightly graded and half the most under-graded;
 photographs of a run with folds are explained by the network that wasn't trained on them. Every photograph has
-a row in maps.csv; a file that can't be read has the reason there. --dicom_output writes the pictures of what
-came as DICOM as DICOM, too (docs/dicom.md). Research use only: no output may guide the
-care of a patient.
+a row in maps.csv, which says why where one can't be read or graded. Ctrl-C and SIGTERM keep what is done.
+--dicom_output writes the pictures of what came as DICOM as DICOM, too (docs/dicom.md). Research use only: no
+output may guide the care of a patient.
 """
 
 import _installed  # noqa: F401  isort: skip
@@ -115,15 +115,10 @@ def main(argv):
 
         dicom_results = DicomResults(FLAGS.dicom_output, models)
         results = dicom_results.explained(results, limit)
-    failed = writing.write_explanations(
+    counts = writing.write_explanations(
         FLAGS.output_dir, results, names, model_names, labels, limit, thresholds
     )
-    table = f"{FLAGS.output_dir}/{writing.TABLE}"
-    if failed == len(photographs):
-        raise cli_flags.InputError(
-            f"{table}: none of {failed} photographs could be explained; the table has the reasons"
-        )
-    print(f"{table}: {len(photographs) - failed} photographs explained, {failed} couldn't be; reasons in it")
+    cli_flags.say_graded(counts, f"{FLAGS.output_dir}/{writing.TABLE}", "explained")
     if dicom_results:
         print(dicom_results)
 

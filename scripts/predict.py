@@ -14,9 +14,9 @@ a DICOM Structured Report for each photograph that came as DICOM, --fhir_output 
 (docs/dicom.md). A file that can't be read has a row with the error.
 `gradable` is 0 for a photograph too bad to be graded, with the reason (no visible retina, too dark, too
 bright, cut off, too small, strongly compressed, grey, filtered, out of focus): it gets no grade, and its
-score means nothing. The score of a run with folds is the mean over its networks. Ctrl-C keeps the rows that
-are done. The exit status is 0, or 2 if no photograph could be read. Research use only: no output may guide
-the care of a patient.
+score means nothing. The score of a run with folds is the mean over its networks. Ctrl-C and SIGTERM keep the
+rows that are done. The exit status is 0, or 2 if no photograph could be read. Research use only: no output
+may guide the care of a patient.
 """
 
 import _installed  # noqa: F401  isort: skip
@@ -72,7 +72,7 @@ def main(argv):
         print(dicom_results)
     if reports:
         print(f"{FLAGS.fhir_output}: {reports.write()} FHIR reports")
-    cli_flags.say_graded(counts)
+    cli_flags.say_graded(counts, FLAGS.output)
 
 
 if __name__ == "__main__":

@@ -52,6 +52,7 @@ FLAGS = flags.FLAGS
 
 def main(argv):
     import asyncio
+    import contextlib
     import signal
 
     cli_flags.refuse_arguments(argv)
@@ -65,7 +66,8 @@ def main(argv):
     telemetry.start_log()
     # uvicorn handles the signal first and raises it again once it has ended: by then there is nothing to do.
     signal.signal(signal.SIGTERM, lambda number, frame: None)
-    asyncio.run(server.serve(model, settings, _say_where))
+    with contextlib.suppress(KeyboardInterrupt):
+        asyncio.run(server.serve(model, settings, _say_where))
 
 
 def _read_settings():

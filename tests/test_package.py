@@ -14,7 +14,7 @@ PACKAGES = (
     "data", "models", "training", "explain", "inference", "evaluation", "report", "export", "dicom",
     "serving", "beam", "papers",
 )  # fmt: skip
-LEAVES = ("errors", "files", "grades", "lesion_kinds", "metrics", "shipped")
+LEAVES = ("counts", "errors", "files", "grades", "lesion_kinds", "metrics", "shipped")
 MODULES = sorted((ROOT / "dr_keras").rglob("*.py"))
 SCRIPTS = sorted((ROOT / "scripts").glob("[a-z]*.py"))
 CONFIGURATION = ROOT / "dr_keras" / "training" / "config.py"

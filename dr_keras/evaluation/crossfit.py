@@ -9,13 +9,12 @@ import dataclasses
 
 import numpy as np
 
-from dr_keras.evaluation.predictions import read_predictions
+from dr_keras.evaluation.predictions import PREDICTIONS, read_predictions
 from dr_keras.evaluation.referral import check_lengths
 from dr_keras.training import run_folder
 
 NUM_PARTS = 5
 NO_PART = -1
-_PREDICTIONS = "predictions.csv"
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -87,9 +86,9 @@ def read_choosing_set(path):
     columns = {name: [] for name in ("images", "patients", "labels", "scores", "parts")}
     leaves = [model.parent for model in run_folder.find_models(path)]
     for part, leaf in enumerate(leaves):
-        if not (leaf / _PREDICTIONS).is_file():
+        if not (leaf / PREDICTIONS).is_file():
             return None
-        table = read_predictions(leaf / _PREDICTIONS)
+        table = read_predictions(leaf / PREDICTIONS)
         patients = run_folder.read_patients(leaf / run_folder.SPLIT)
         columns["images"] += table["image"].tolist()
         columns["patients"] += [patients.get(image, image) for image in table["image"].tolist()]

@@ -9,6 +9,7 @@ from dr_keras.errors import InputError
 from dr_keras.grades import DEFAULT_THRESHOLDS, REFERABLE_GRADE, score_to_grade
 
 COLUMNS = ("image", "label", "score", "grade", "referable")
+PREDICTIONS = "predictions.csv"  # the table's file in a run or report
 PATIENT = "patient"  # a further column, where patients are known
 
 

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 
 from dr_keras import files
+from dr_keras.counts import Counts, keeping, pass_on
 from dr_keras.data.dicom import split_name
 from dr_keras.explain.contact_sheet import ContactSheet
 from dr_keras.explain.lesion_findings import Lesion
@@ -35,9 +36,9 @@ def write_explanations(
     Each photograph gets `NAME.png` (see `overlay`) and `NAME.npz` (see `save_map`). The table `maps.csv` has
     the columns image, map, label, score, the score of each model, grade, energy_outside, error and reason,
     which says why a photograph is too bad to be graded: it has no grade. Where lesions are known,
-    `lesions.csv` has a row for each: image and the fields of `lesion_findings.Lesion`. Of photographs with a
-    grade there is one contact sheet by predicted grade or, where true grades are known, one each of the
-    rightly graded, the under-graded and the over-graded photographs.
+    `lesions.csv` has a row for each in photographs with a grade: image and the fields of
+    `lesion_findings.Lesion`. Of these photographs there is one contact sheet by predicted grade or, where
+    true grades are known, one each of the rightly graded, the under-graded and the over-graded ones.
 
     Args:
         output_dir: folder, made if it doesn't exist.
@@ -48,15 +49,17 @@ def write_explanations(
         limit: absolute value in grade units at which the colour scale ends; see `overlay.LIMITS`.
         thresholds: four increasing scores that separate the grades.
 
+    Where Ctrl-C or an `InputError` stops it, tables and contact sheets of what is done are written first.
+
     Returns:
-        The number of photographs that couldn't be explained; the table has the reasons.
+        `counts.Counts`; the table has the reasons.
     """
-    output_dir, labels, failed = Path(output_dir), labels or {}, 0
+    output_dir, labels, counts = Path(output_dir), labels or {}, Counts()
     group = "True grade" if labels else "Predicted grade"
     sheets = {name: ContactSheet(title, group, limit) for name, title in SHEETS.items()}
     of_models = [f"score_{name}" for name in model_names]
     columns = [*COLUMNS[:4], *of_models, *COLUMNS[4:]]
-    with contextlib.ExitStack() as tables:
+    with contextlib.ExitStack() as tables, keeping(counts) as stopped:
         write, write_lesion = tables.enter_context(files.csv_rows(output_dir / TABLE, columns)), None
         for path, explanation, reason in results:
             if not reason and not np.isfinite(explanation.score):
@@ -69,7 +72,7 @@ def write_explanations(
                 picture = overlay(explanation, PurePath(path).name, label, limit, thresholds)
                 write_png(output_dir / f"{names[path]}.png", picture)
                 save_map(output_dir / f"{names[path]}.npz", explanation)
-                if explanation.findings is not None:
+                if explanation.findings is not None and not explanation.fault:
                     if write_lesion is None:
                         rows = files.csv_rows(output_dir / LESIONS_TABLE, ["image", *_LESION_FIELDS])
                         write_lesion = tables.enter_context(rows)
@@ -77,12 +80,13 @@ def write_explanations(
                         write_lesion([path, *dataclasses.astuple(lesion)])
                 if not explanation.fault:
                     _add_to_sheet(sheets, explanation, names[path], row["grade"], label)
-            failed += bool(reason)
+            counts.add(not reason, not reason and not explanation.fault)
             write([row.get(column, "") for column in columns])
     for name, sheet in sheets.items():
         if len(sheet):
             write_png(output_dir / f"{name}.png", sheet.draw())
-    return failed
+    pass_on(stopped, output_dir / TABLE, counts)
+    return counts
 
 
 def _values(explanation, thresholds):

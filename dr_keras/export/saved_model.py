@@ -5,7 +5,9 @@
 - `serving_default` takes `image_bytes`, string (batch,): original photographs as JPEG or PNG files. It
   returns `score`, float32 (batch,), in grade units, NaN if the photograph can't be read; `gradable`, bool,
   see `data.quality`; `grade`, int32, and `referable`, bool, which are -1 and False if the photograph isn't
-  gradable; and `message`, string, one line that says why it can't be read or graded, or "".
+  gradable; and `message`, string, one line that says why it can't be read or graded, or "". Of calibrated
+  models also `probabilities`, float32 (batch, 5), of grades 0 to 4, and `referable_probability`, float32
+  (batch,): NaN if the photograph isn't gradable.
 - `explain`, for networks that end in global average pooling, also returns `map`, float32 (batch, rows,
   columns): the attribution map, signed, in grade units, the mean over the networks, NaN if the photograph
   can't be read; and `overlay_png_bytes`, string (batch,): the map over the photograph, at most 512 pixels

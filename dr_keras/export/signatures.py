@@ -169,21 +169,31 @@ class Functions:
         return self._mean([_never_empty(score, images) for score in self._score])
 
     def graded(self, scores):
-        """Returns a dict of score, grade and referable for float64 scores (batch,); NaN gets grade -1."""
+        """Returns a dict of score, grade and referable for float64 scores (batch,); NaN gets grade -1.
+
+        Of calibrated models it also has probabilities (batch, 5) and referable_probability (batch,).
+        """
         grades = tf.reduce_sum(tf.cast(scores[:, None] >= self._cuts, tf.int32), axis=1)
         grades = tf.where(tf.math.is_nan(scores), -1, grades)
         score = tf.cast(scores, tf.float32)
-        return {"score": score, "grade": grades, "referable": grades >= self._rules.referable_grade}
+        known = {"score": score, "grade": grades, "referable": grades >= self._rules.referable_grade}
+        if self._rules.calibration is not None:
+            shares = _probabilities(scores, self._rules.calibration)
+            referable = tf.reduce_sum(shares[:, self._rules.referable_grade :], axis=1)
+            known |= {"probabilities": shares, "referable_probability": referable}
+        return known
 
     def _gradable(self, prepared, scores):
         readable = prepared["message"] == ""
         message = tf.where(readable, prepared["fault"], prepared["message"])
         graded, gradable = self.graded(tf.where(readable, scores, float("nan"))), message == ""
-        grades, referable = tf.where(gradable, graded["grade"], -1), graded["referable"] & gradable
-        return {
-            "score": graded["score"], "grade": grades, "referable": referable,
-            "gradable": gradable, "message": message,
-        }  # fmt: skip
+        for name in ("probabilities", "referable_probability"):
+            if name in graded:
+                shape = (-1,) + (1,) * (len(graded[name].shape) - 1)
+                graded[name] = tf.where(tf.reshape(gradable, shape), graded[name], float("nan"))
+        graded["grade"] = tf.where(gradable, graded["grade"], -1)
+        graded["referable"] &= gradable
+        return {**graded, "gradable": gradable, "message": message}
 
     def _scores_and_maps(self, steps, images):
         scores, maps = zip(*[step(images) for step in steps], strict=True)
@@ -191,6 +201,15 @@ class Functions:
 
     def _mean(self, scores):
         return tf.add_n([tf.cast(score, self._dtype) for score in scores]) / len(scores)
+
+
+def _probabilities(scores, calibration):
+    """`grades.grade_probabilities` as a graph: float64 (batch,) to float32 (batch, 5)."""
+    slope, *cuts = calibration
+    at_least = tf.sigmoid(slope * scores[:, None] - tf.constant(cuts, scores.dtype))
+    ends = tf.ones_like(scores)[:, None], tf.zeros_like(scores)[:, None]
+    at_least = tf.concat([ends[0], at_least, ends[1]], axis=1)
+    return tf.cast(at_least[:, :-1] - at_least[:, 1:], tf.float32)
 
 
 def _never_empty(step, images):

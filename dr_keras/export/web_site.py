@@ -95,6 +95,7 @@ def _about(model, graphs, known, content):
         "longest_name": grading_page.LONGEST_NAME,
         "check": {"size": model.metadata["image_size"], "level": _GREY, "score": known},
         "referable_grade": model.rules.referable_grade,
+        "calibration": model.rules.calibration,
         "megabytes": {"webgpu": sum(sizes.values()), "wasm": sum(sizes.values()) - on_graphics},
     }
 

@@ -5,7 +5,7 @@ import itertools
 import math
 
 from dr_keras import files
-from dr_keras.errors import InputError
+from dr_keras.counts import Counts, keeping, pass_on
 from dr_keras.grades import grade_probabilities, score_to_grade
 from dr_keras.models.rules import GradingRules
 
@@ -108,28 +108,6 @@ def grade_line(graded):
     return f"{graded.image}: {grade}, {referable} (score {graded.score:.2f})"
 
 
-@dataclasses.dataclass
-class Counts:
-    """Numbers of photographs that were graded, couldn't be graded, and couldn't be read."""
-
-    graded: int = 0
-    not_gradable: int = 0
-    unreadable: int = 0
-
-    def add(self, graded):
-        """Counts a `Graded`."""
-        if not graded.readable:
-            self.unreadable += 1
-        elif graded.gradable:
-            self.graded += 1
-        else:
-            self.not_gradable += 1
-
-    def __str__(self):
-        """The three numbers in words."""
-        return f"{self.graded} graded, {self.not_gradable} not gradable, {self.unreadable} unreadable"
-
-
 def write_grades(path, results):
     """Writes one row per photograph: `GRADE_COLUMNS`, with 1 or 0 for yes or no.
 
@@ -141,28 +119,21 @@ def write_grades(path, results):
         results: iterable of `Graded`.
 
     Returns:
-        `Counts`.
+        `counts.Counts`.
     """
-    counts, stopped = Counts(), None
-    with files.csv_rows(path, GRADE_COLUMNS) as write:
-        try:
-            for graded in results:
-                write(grade_row(graded).values())
-                counts.add(graded)
-        except (KeyboardInterrupt, InputError) as error:
-            if counts == Counts():
-                raise
-            stopped = error
-    if stopped:
-        done = f"{path}: {counts} before it was stopped"
-        raise type(stopped)(f"{stopped}; {done}" if str(stopped) else done) from None
+    counts = Counts()
+    with files.csv_rows(path, GRADE_COLUMNS) as write, keeping(counts) as stopped:
+        for graded in results:
+            write(grade_row(graded).values())
+            counts.add(graded.readable, graded.gradable)
+    pass_on(stopped, path, counts)
     return counts
 
 
 def print_grades(results):
-    """Prints a line for each `Graded` of an iterable; returns `Counts`."""
+    """Prints a line for each `Graded` of an iterable; returns `counts.Counts`."""
     counts = Counts()
     for graded in results:
         print(grade_line(graded), flush=True)
-        counts.add(graded)
+        counts.add(graded.readable, graded.gradable)
     return counts

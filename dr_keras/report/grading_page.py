@@ -135,6 +135,12 @@ def limits(rules):
     return ["below", *(f"{cut:g}" for cut in rules.thresholds), "above"]
 
 
+def referable_words(referable, probability=None):
+    """Whether an ophthalmologist should see the eye, in words; a calibrated model's with its probability."""
+    words = "yes" if referable else "no"
+    return words if probability is None else f"{words}, with probability {probability:.2f}"
+
+
 def report(model, name, time, result, photograph, picture=None, words=None):
     """Makes the report of one photograph: a page that needs no other file.
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from dr_keras import files
 from dr_keras.evaluation.agreement import evaluate_predictions
-from dr_keras.evaluation.predictions import write_predictions
+from dr_keras.evaluation.predictions import PREDICTIONS, write_predictions
 from dr_keras.grades import DEFAULT_THRESHOLDS
 from dr_keras.report.figures import confusion_figure
 
@@ -39,7 +39,7 @@ def write_report(
     metrics = {**evaluate_predictions(labels, scores, thresholds, patients, seed), **(further or {})}
     kappa = metrics["quadratic_weighted_kappa"]
     title = f"quadratic weighted kappa {kappa['value']:.3f} (95 %: {kappa['low']:.3f} to {kappa['high']:.3f})"
-    write_predictions(output_dir / "predictions.csv", images, labels, scores, thresholds, patients)
+    write_predictions(output_dir / PREDICTIONS, images, labels, scores, thresholds, patients)
     with files.atomic_path(output_dir / "confusion_matrix.png") as temporary:
         confusion_figure(metrics["confusion_matrix"], title).savefig(temporary)
     files.write_json(output_dir / "metrics.json", metrics)

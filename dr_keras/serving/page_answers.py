@@ -30,9 +30,10 @@ async def grade(predictor, data, signature=None):
         signature: that makes the overlay; `explain` where there is one if None.
 
     Returns:
-        Dict for JSON: `score`, `grade`, `grade_name` and `referable`, each None where it isn't gradable;
-        `gradable`, `message`, and `overlay_png`, base64, or None. Of lesion networks also `map_words`: what
-        is outlined, and what each kind of lesion adds to the score.
+        Dict for JSON: `score`, `grade`, `grade_name`, `referable`, `referable_words` and, of calibrated
+        models, `referable_probability`, each None where it isn't gradable; `gradable`, `message`, and
+        `overlay_png`, base64, or None. Of lesion networks also `map_words`: what is outlined, and what each
+        kind of lesion adds to the score.
 
     Raises:
         Refused: as `Predictor.predict`.
@@ -45,11 +46,15 @@ async def grade(predictor, data, signature=None):
     gradable, png = bool(value["gradable"]), value.get("overlay_png_bytes")
     number = int(value["grade"]) if gradable and value["grade"] >= 0 else None
     words = {"map_words": _outlined(value)} if "lesion_scores" in value and gradable else {}
+    referable = None if number is None else bool(value["referable"])
+    chance = float(value["referable_probability"]) if "referable_probability" in value and gradable else None
     return words | {
         "score": float(value["score"]) if number is not None else None,
         "grade": number,
         "grade_name": None if number is None else predictor.servable.metadata["rules"].grade_names[number],
-        "referable": None if number is None else bool(value["referable"]),
+        "referable": referable,
+        "referable_probability": chance,
+        "referable_words": None if number is None else grading_page.referable_words(referable, chance),
         "gradable": gradable,
         "message": value["message"].decode(),
         "overlay_png": base64.b64encode(png).decode() if png and gradable else None,
@@ -93,7 +98,7 @@ def report(servable, data, result, name=""):
     if result["grade"] is not None:
         low, high = grading_page.limits(servable.metadata["rules"])[result["grade"] :][:2]
         told = {"grade": result["grade"], "grade_name": result["grade_name"], "low": low, "high": high}
-        told |= {"score": f"{result['score']:.2f}", "referable": "yes" if result["referable"] else "no"}
+        told |= {"score": f"{result['score']:.2f}", "referable": result["referable_words"]}
     return grading_page.report(
         page_model(servable), name, now, told, _reduced(data), picture and base64.b64decode(picture),
         result.get("map_words"),

@@ -19,6 +19,7 @@ from dr_keras.data.duplicates import FINGERPRINT_SIDE
 from dr_keras.errors import InputError
 
 MODEL, SPLIT, FLAGS, METRICS, AUDIT = "model.keras", "split.csv", "run.cfg", "metrics.json", "audit.json"
+INNER = "cross_validation.json"  # in a leaf: error in the training part, of fits without the patient
 PRINTS = "seen.npz"  # in a leaf: fingerprints of the photographs that its network was trained or chosen on
 SEEN = ("train", "validation")  # the splits that a network was trained or chosen on
 UNKNOWN = "unknown"  # the split of a photograph that wasn't among the run's data

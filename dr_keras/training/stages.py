@@ -117,6 +117,10 @@ def _train_leaf(task, assigned, inspections):
                 if len(prints):  # of synthetic photographs there are none
                     run_folder.write_seen(leaf, prints)
             result = _fit_of(task)(task).run()
+            if chief and result.unseen_scores is not None:
+                errors = result.unseen_scores - prepared.grades[task.training]
+                inner = {"squared_error": float(np.mean(errors**2)), "n": len(errors)}
+                files.write_json(leaf / run_folder.INNER, inner)
             keras.utils.clear_session()
         if chief:
             scores = DatasetScorer(load_model(leaf / run_folder.MODEL), prepared)(judged)

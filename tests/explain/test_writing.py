@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from handmade_explanations import GRID, explanation
 
+from dr_keras.counts import Counts
 from dr_keras.explain.overlay import overlay
 from dr_keras.explain.writing import distinct_names, save_map, write_explanations
 
@@ -50,9 +51,9 @@ def test_raw_values_are_saved_as_they_are(tmp_path):
 
 def written(folder, results, labels=None):
     names = distinct_names([path for path, _, _ in results])
-    failed = write_explanations(folder, iter(results), names, ["r128", "r256"], labels)
+    counts = write_explanations(folder, iter(results), names, ["r128", "r256"], labels)
     with open(folder / "maps.csv", newline="", encoding="utf-8") as file:
-        return failed, list(csv.DictReader(file)), set(os.listdir(folder))
+        return counts, list(csv.DictReader(file)), set(os.listdir(folder))
 
 
 def test_table_has_every_photograph(tmp_path):
@@ -62,8 +63,8 @@ def test_table_has_every_photograph(tmp_path):
         ("right/1.jpg", explanation(score=0.1, scores=(0.0, 0.2)), ""),
         ("right/3.jpg", explanation(score=NAN, scores=(NAN, 1.0)), ""),
     ]
-    failed, rows, found = written(tmp_path, results)
-    assert failed == 2
+    counts, rows, found = written(tmp_path, results)
+    assert counts == Counts(graded=2, unreadable=2)
     assert list(rows[0].values()) == ["left/1.jpg", "left_1", "", "2.25", "2.0", "2.5", "2", "0.25", "", ""]
     assert list(rows[0]) == [
         "image", "map", "label", "score", "score_r128", "score_r256", "grade", "energy_outside", "error",
@@ -99,9 +100,22 @@ def test_nothing_half_written_when_a_photograph_fails(tmp_path):
     assert set(os.listdir(tmp_path)) == {"1.png", "1.npz"}
 
 
+def test_ctrl_c_keeps_what_is_explained(tmp_path):
+    def results():
+        yield "1.jpg", explanation(), ""
+        raise KeyboardInterrupt
+
+    table = tmp_path / "maps.csv"
+    with pytest.raises(KeyboardInterrupt, match=f"{table}: 1 graded, 0 not gradable, 0 unreadable before it"):
+        write_explanations(tmp_path, results(), {"1.jpg": "1", "2.jpg": "2"}, ["a", "b"])
+    assert set(os.listdir(tmp_path)) == {"1.png", "1.npz", "maps.csv", "contact_sheet.png"}
+    assert table.read_text().splitlines()[1].startswith("1.jpg,1,,2.25")
+
+
 def test_a_photograph_too_bad_to_be_graded_has_a_map_but_no_grade(tmp_path):
     bad = dataclasses.replace(explanation(), fault="too dark: why")
-    _, rows, found = written(tmp_path, [("1.jpg", bad, ""), ("2.jpg", explanation(), "")])
+    counts, rows, found = written(tmp_path, [("1.jpg", bad, ""), ("2.jpg", explanation(), "")])
+    assert counts == Counts(graded=1, not_gradable=1)
     assert [(row["grade"], row["reason"]) for row in rows] == [("", "too dark: why"), ("2", "")]
     assert {"1.png", "1.npz", "contact_sheet.png"} <= found
     plain, told = (overlay(each).shape[0] for each in (explanation(), bad))

@@ -26,7 +26,8 @@ def exported(make_grader, tmp_path_factory):
 
     graders = [make_grader(0), make_grader(1)]
     folder = tmp_path_factory.mktemp("savedmodels") / "tiny"
-    export_saved_model(graders, folder, GradingRules(thresholds=(0.1, 1.0, 2.0, 3.0)))
+    rules = GradingRules(thresholds=(0.1, 1.0, 2.0, 3.0), calibration=(2.0, 0.2, 1.0, 2.0, 3.0))
+    export_saved_model(graders, folder, rules)
     return graders, folder
 
 

@@ -16,6 +16,7 @@ from dr_keras.errors import InputError
 from dr_keras.explain import explainer, occlusion, overlay, ram
 from dr_keras.export.saved_model import export_saved_model
 from dr_keras.export.warm_up import FILE
+from dr_keras.grades import grade_probabilities
 from dr_keras.inference.grader import load_grader
 from dr_keras.inference.loaded_saved_model import load_saved_model
 from dr_keras.training.scoring import scoring_step
@@ -45,6 +46,9 @@ def test_scores_are_those_of_keras(exported, loaded, photographs):
     np.testing.assert_array_equal(graded["grade"], grades)
     np.testing.assert_array_equal(graded["referable"], grades >= 2)
     assert graded["gradable"].all() and set(graded["message"]) == {b""}
+    shares = grade_probabilities(expected, (2.0, 0.2, 1.0, 2.0, 3.0))
+    np.testing.assert_allclose(graded["probabilities"], shares, atol=1e-3)
+    np.testing.assert_allclose(graded["referable_probability"], shares[:, 2:].sum(axis=1), atol=1e-3)
 
 
 def test_a_photograph_has_one_score_and_map_in_any_batch(exported, loaded, photographs):
@@ -78,6 +82,9 @@ def test_bad_files_are_answered_for_themselves(loaded, photographs, write_odd_ph
         assert (graded["grade"][row] == -1) == bool(expected), name
         assert expected in message and bool(message) == bool(expected), name
     assert not graded["gradable"][len(names) + 1 : -1].any()
+    unknown = np.isnan(graded["referable_probability"])
+    np.testing.assert_array_equal(unknown, ~graded["gradable"])
+    np.testing.assert_array_equal(np.isnan(graded["probabilities"]).all(axis=1), unknown)
 
 
 def test_every_truncation_is_survived(loaded, encode):

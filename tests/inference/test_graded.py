@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from dr_keras.inference.graded import Counts, Graded, grade_line, grade_row, write_grades
+from dr_keras.counts import Counts
+from dr_keras.inference.graded import Graded, grade_line, grade_row, write_grades
 from dr_keras.models.rules import GradingRules
 
 RULES = GradingRules(thresholds=(0.5, 1.5, 2.0, 3.0))

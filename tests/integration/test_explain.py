@@ -46,7 +46,7 @@ def test_files_and_folders_are_explained_and_every_reason_told(tmp_path, dataset
             assert saved["scores"][number] == float(rows["left_eye"][f"score_{network}"])
         assert cv2.imread(str(output / f"{side}_eye.png")).shape[1] > 1024
     assert (output / "contact_sheet.png").is_file()
-    assert f"8 photographs explained, {len(odd)} couldn't be" in done.stdout
+    assert f"8 graded, 0 not gradable, {len(odd)} unreadable" in done.stdout
 
 
 def test_map_and_bias_add_up_to_the_score(tmp_path, dataset, trained):
@@ -84,7 +84,7 @@ def test_photographs_of_a_dataset_by_the_folds_that_never_saw_them(tmp_path, dat
 def test_nothing_that_can_be_explained(tmp_path, trained):
     (tmp_path / "text.jpg").write_text("words")
     done = run("explain", f"--model={trained[0]}", f"--output_dir={tmp_path / 'out'}", tmp_path / "text.jpg")
-    check_refused(done, "none of 1 photographs could be explained")
+    check_refused(done, "maps.csv: the one file couldn't be explained; its rows say why")
     assert os.listdir(tmp_path / "out") == ["maps.csv"]
 
 

@@ -257,12 +257,15 @@ def test_a_split_that_is_not_there(tmp_path, script, trained):
     assert not (tmp_path / "out").exists()
 
 
-def test_ctrl_c_keeps_the_grades_that_are_done(tmp_path, trained, draw_photograph):
+@pytest.mark.parametrize(
+    "number, status, name", [(signal.SIGINT, 130, "Ctrl-C"), (signal.SIGTERM, 143, "SIGTERM")]
+)
+def test_a_signal_keeps_the_grades_that_are_done(tmp_path, trained, draw_photograph, number, status, name):
     photographs, output = tmp_path / "photographs", tmp_path / "grades.csv"
     photographs.mkdir()
     cv2.imwrite(str(photographs / "0.png"), draw_photograph(0, 2000, 2000)[..., ::-1])
-    for number in range(1, 1500):
-        os.link(photographs / "0.png", photographs / f"{number}.png")
+    for copy in range(1, 1500):
+        os.link(photographs / "0.png", photographs / f"{copy}.png")
     arguments = [f"--model={trained[0]}", f"--output={output}", "--batch_size=4", photographs]
     process = subprocess.Popen(command("predict", *arguments), stderr=subprocess.PIPE, text=True)
     while not list(tmp_path.glob(".part-*")):
@@ -271,9 +274,9 @@ def test_ctrl_c_keeps_the_grades_that_are_done(tmp_path, trained, draw_photograp
     part = next(tmp_path.glob(".part-*"))
     while part.exists() and part.stat().st_size == 0:
         time.sleep(0.1)  # rows are flushed some thousand bytes at a time
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     _, errors = process.communicate(timeout=60)
-    assert process.returncode == 130 and "stopped by Ctrl-C" in errors.splitlines()[-1]
+    assert process.returncode == status and f"stopped by {name}" in errors.splitlines()[-1]
     rows = rows_of(output)
     assert 0 < len(rows) < 1500 and all(row["gradable"] for row in rows)
     assert f"{output}: " in errors and not list(tmp_path.glob(".part-*"))

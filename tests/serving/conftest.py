@@ -76,7 +76,8 @@ def tiny_model(tmp_path_factory, photographs):
         (folder / "photograph.jpg").write_bytes(data)
         prepared.append(Photograph(folder / "photograph.jpg").prepare(128).pixels)
     scores = np.sort(grader(np.stack(prepared)).numpy()[:, 0].astype("float64"))
-    rules = GradingRules(thresholds=tuple((scores[1:] + scores[:-1]) / 2))
+    cuts = tuple((scores[1:] + scores[:-1]) / 2)
+    rules = GradingRules(thresholds=cuts, calibration=(1.0, *cuts))
     export_saved_model([grader], folder / "tiny", rules)
     return folder / "tiny"
 

@@ -18,7 +18,8 @@ from script_runs import SCRIPTS, check_refused, run
 SERVING = SCRIPTS.parent / "serving"
 
 
-def test_serves_until_it_is_told_to_end(toy_path):
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_serves_until_it_is_told_to_end(toy_path, number):
     command = [sys.executable, str(SCRIPTS / "serve.py"), f"--model={toy_path}", "--port=0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         try:
@@ -29,7 +30,7 @@ def test_serves_until_it_is_told_to_end(toy_path):
             with urllib.request.urlopen(request, timeout=60) as answer:
                 assert json.load(answer) == {"predictions": [3.5]}
         finally:
-            process.send_signal(signal.SIGTERM)
+            process.send_signal(number)
         _, errors = process.communicate(timeout=60)
     assert process.returncode == 0, errors
     events = [json.loads(line)["event"] for line in errors.splitlines() if line.startswith("{")]

@@ -20,9 +20,10 @@ from html_pages import Page
 from PIL import Image
 from running_server import serving
 
+from dr_keras.counts import Counts
 from dr_keras.errors import InputError
 from dr_keras.grades import GRADE_NAMES
-from dr_keras.inference.graded import Counts, write_grades
+from dr_keras.inference.graded import write_grades
 from dr_keras.serving.client import GrpcClient, RestClient, score_files
 
 # Many more: HOSTILE_PHOTOGRAPHS=2000 pytest --numprocesses=0 tests/serving/test_served_grading.py -k hostile

@@ -47,7 +47,7 @@ export async function report(file, result) {
   if (result.grade !== null) {
     [values.low, values.high] = model.limits.slice(result.grade);
     values.score = result.score.toFixed(2);
-    values.referable = result.referable ? "yes" : "no";
+    values.referable = result.referable_words;
     values.picture = bytes(result.overlay ?? "");
   }
   const page = blanks[result.grade === null ? "refused" : "graded"];

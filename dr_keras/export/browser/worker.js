@@ -61,6 +61,12 @@ async function grade(file, say) {
   result.grade = model.thresholds.filter((cut) => result.score >= cut).length;
   result.grade_name = model.grade_names[result.grade];
   result.referable = result.grade >= model.referable_grade;
+  result.referable_words = result.referable ? "yes" : "no";
+  if (model.calibration) {
+    const [slope, ...cuts] = model.calibration;
+    result.referable_probability = 1 / (1 + Math.exp(cuts[model.referable_grade - 1] - slope * result.score));
+    result.referable_words += `, with probability ${result.referable_probability.toFixed(2)}`;
+  }
   if (found.lesion_scores) result.map_words = outlined(found);
   if (graphs.draw) {
     const { frame, view } = prepared;

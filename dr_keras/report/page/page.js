@@ -59,7 +59,7 @@ function fill(item, result) {
     graded += 1;
     facts.append(
       fact("Score, about 0 to 4", result.score.toFixed(2), range(result.grade)),
-      fact("Referable", result.referable ? "yes" : "no", "moderate NPDR or worse"),
+      fact("Referable", result.referable_words, "moderate NPDR or worse"),
       fact("Gradable", "yes", "lit, in focus and whole"),
     );
   }
