@@ -5,12 +5,13 @@ The file holds the metadata of `metadata.describe` as its property `dr_keras.jso
 3), RGB, 0-255, and returns scores, float32 (batch, 1), in grade units, the means over its networks.
 """
 
+import contextlib
+import gc
 import importlib.util
 import tempfile
 from pathlib import Path
 
 import keras
-import numpy as np
 
 from dr_keras.errors import InputError
 from dr_keras.export import check
@@ -47,11 +48,27 @@ def convert(graders, quantize="none", representative=None):
         scores.append(rebuilt(image))
     mean = keras.layers.Average(name="score")(scores) if len(scores) > 1 else scores[0]
     whole = keras.Model(image, mean)
-    whole(np.zeros((1, *image.shape[1:]), "float32"))  # the exporter refuses a model that was never called
-    with tempfile.TemporaryDirectory() as folder:
+    whole(image)  # the exporter refuses a model that was never called
+    with garbage_collected(), tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.onnx"
         whole.export(path, format="onnx", verbose=False)
         return path.read_bytes()
+
+
+@contextlib.contextmanager
+def garbage_collected():
+    """Keeps the copies of a graph from piling up in memory that tf2onnx makes at each step.
+
+    They refer to themselves, so Python frees them when it looks for such garbage: once there are a quarter as
+    many new objects as old ones. Here old ones don't count.
+    """
+    gc.collect()
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
+        gc.collect()
 
 
 def export_onnx(grader, prepared, path, **options):

@@ -25,7 +25,7 @@ from dr_keras.errors import InputError
 from dr_keras.explain import overlay
 from dr_keras.export import graph_fundus, graph_overlay, graph_photographs, graph_quality
 from dr_keras.export.float32 import rebuild_float32
-from dr_keras.export.onnx import NEEDED
+from dr_keras.export.onnx import NEEDED, garbage_collected
 from dr_keras.export.signatures import Functions
 
 _OPSET = 18  # the newest of tf2onnx
@@ -70,7 +70,8 @@ class WebGraphs:
             graphs["draw"] = _traced(
                 self.draw, frame, view, tf.TensorSpec(found.shape, found.dtype, name=name)
             )
-        return {name: _converted(graph) for name, graph in graphs.items()}
+        with garbage_collected():
+            return {name: _converted(graph) for name, graph in graphs.items()}
 
     def prepare(self, photograph, quantization):
         """Graph `prepare`."""
@@ -176,6 +177,7 @@ def scorer(network):
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
+    options.enable_cpu_mem_arena = False  # it keeps what the largest layer took
     session = onnxruntime.InferenceSession(network, options, providers=["CPUExecutionProvider"])
     run = lambda image: session.run(["score"], {"pixels": np.float32(image)})[0]  # noqa: E731
     return lambda images: np.concatenate([run(image) for image in images])

@@ -20,7 +20,7 @@ from dr_keras.training.build import build_model, build_optimizer
 from dr_keras.training.history import HISTORY, write_history
 from dr_keras.training.hosts import devices
 from dr_keras.training.lesions.losses import bce_dice
-from dr_keras.training.lesions.score_fit import ScoreFit
+from dr_keras.training.lesions.score_fit import OF_HEALTHY, ScoreFit
 from dr_keras.training.protocol import FitResult, Interrupted
 from dr_keras.training.run_folder import MODEL
 from dr_keras.training.schedules import learning_rate
@@ -29,7 +29,6 @@ from dr_keras.training.state import load_state, save_state
 STATE = "state.npz"
 CROPS = 37  # an epoch's for each photograph with masks: 1,600 for four fifths of IDRiD's
 _AVERAGED = 0.99  # share that the average of the weights keeps at each step
-_OF_HEALTHY = 3  # one in so many healthy patients judges the segmentation; it learns from the others
 _PICTURES = 4  # photographs whose lesions TensorBoard shows
 _AT_ONCE = 4  # photographs with masks that are read together
 
@@ -67,7 +66,7 @@ class LesionFit:
         config = dataclasses.replace(task.config, precision="float32")
         self.grader = build_model(config, task.prepared, task.training)
         healthy = np.array([i for i in task.training if task.prepared.grades[i] == 0], int)
-        judges = task.groups_of(healthy) % _OF_HEALTHY == 0
+        judges = task.groups_of(healthy) % OF_HEALTHY == 0
         learnt = healthy[~judges]
         self._score = ScoreFit(task, learnt, healthy[judges])
         size, steps = task.prepared.image_size, task.prepared.normalization

@@ -12,7 +12,7 @@ from dr_keras.models.grader_model import load_model, network_of
 from dr_keras.models.lesion_nets import SEGMENTER
 from dr_keras.training.build import build_model
 from dr_keras.training.lesions.masked_splits import MASKED_SPLIT
-from dr_keras.training.lesions.score_fit import ScoreFit
+from dr_keras.training.lesions.score_fit import OF_HEALTHY, ScoreFit
 from dr_keras.training.protocol import FitResult
 from dr_keras.training.run_folder import MODEL
 
@@ -45,7 +45,8 @@ class RescoredFit:
         network_of(self.grader).get_layer(SEGMENTER).set_weights(segmentation)
         healthy = np.array([i for i in task.training if task.prepared.grades[i] == 0], int)
         seen = np.isin(healthy, task.seen_by_start)
-        self._score = ScoreFit(task, healthy[seen], healthy[~seen])
+        judges = ~seen & (task.groups_of(healthy) % OF_HEALTHY == 0)
+        self._score = ScoreFit(task, healthy[seen], healthy[judges])
 
     def run(self):
         """Fits the score; returns a `FitResult`."""

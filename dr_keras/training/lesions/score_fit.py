@@ -18,6 +18,7 @@ from dr_keras.training.protocol import Interrupted
 _LEAST = 1 / (1 + np.exp(-np.linspace(-1, 8, 46)))  # probabilities that are tried: steps of 0.2 in logits
 # False detections in a healthy photograph, on average. Of microaneurysms, the first sign, faint ones tell.
 _FALSE = {"microaneurysms": 0.5, "haemorrhages": 0.25, "hard_exudates": 0.25, "soft_exudates": 0.25}
+OF_HEALTHY = 3  # one in so many healthy patients judges the segmentation
 _PARTS = 10  # of the cross-validation of the score
 _PENALTY = 1.0  # of the score's ridge regression, on features of unit standard deviation
 _LEAST_DEVIATION = 0.1  # what a kind that hardly shows in training is scaled by: not to a huge weight

