@@ -7,6 +7,7 @@ from dr_keras.errors import InputError
 
 PACKAGE = Path(__file__).resolve().parent
 GRADER = ("savedmodels", "dr_grader")
+RETINA_CHECK = ("savedmodels", "retina_check", "retina_check.npz")
 ALEXNET_TRUNK = ("savedmodels", "alexnet_trunk", "alexnet_trunk.weights.h5")
 
 

@@ -11,6 +11,7 @@ from non_eyes import non_eyes
 from dr_keras.data.fundus import FieldOfView, crop_square, find_field_of_view
 from dr_keras.data.photograph import Photograph
 from dr_keras.data.quality import QualityLimits, gradability
+from dr_keras.data.retina import retina_log_odds
 from dr_keras.data.synthetic import draw_fundus
 from dr_keras.export import graph_quality
 
@@ -107,6 +108,14 @@ def test_real_photographs_and_what_blurs_and_light_make_of_them(shared_dir):
             assert told == expected, path.name
             seen.add(expected.partition(":")[0])
     assert len(seen) >= 4
+
+
+def test_the_check_for_a_retina_has_the_same_odds():
+    judge = tf.function(graph_quality._retina_log_odds, [tf.TensorSpec((256, 256, 3), tf.float32)])
+    pictures = [draw_fundus(seed, seed, 300).image for seed in range(4)]
+    for picture in [*pictures, *non_eyes().values()]:
+        square = Photograph(picture).prepare(256).pixels
+        assert float(judge(square.astype("float32"))) == pytest.approx(retina_log_odds(square), abs=2e-3)
 
 
 def test_the_same_answer_for_what_is_no_eye():
