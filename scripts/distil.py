@@ -53,7 +53,7 @@ FLAGS = flags.FLAGS
 def main(argv):
     cli_flags.refuse_arguments(argv)
     from dr_keras.training.config import SplitPlan
-    from dr_keras.training.distilled.config import DistillationConfig
+    from dr_keras.training.distilled.distillation_config import DistillationConfig
 
     config = DistillationConfig(
         FLAGS.architecture, FLAGS.image_size, int(FLAGS.teacher_size), FLAGS.epochs, FLAGS.batch_size,

@@ -27,8 +27,8 @@ flags.DEFINE_string("run_dir", None, "Folder of the run. Default: runs/ARCHITECT
 flags.DEFINE_string(
     "init_from",
     None,
-    "Run folder or .keras file whose layers are taken over where name and shape are alike. A lesion network "
-    "takes over the segmentation and only fits the score to the grades, in minutes and without masks.",
+    "Run folder, .keras file or shipped grader whose layers are taken over where name and shape are alike. A "
+    "lesion network takes over the segmentation and only fits the score to the grades, without masks.",
 )
 
 FLAGS = flags.FLAGS

@@ -30,14 +30,14 @@ def main(argv):
     cli_flags.check_data([SIZES[0]])
     cli_flags.require_tensorflow()
     from dr_keras.data import cache, synthetic
-    from dr_keras.training.retina_check import fit
+    from dr_keras.training.retina_check import retina_check_fit
 
     eyes = [cli_flags.open_prepared(SIZES[0])] if FLAGS.data_dir else []
     drawn = cache.prepare_into_cache(
         synthetic.synthetic_dataset(FLAGS.synthetic_images), SIZES[1], FLAGS.cache_dir,
         cli_flags.progress("drawing"),
     )  # fmt: skip
-    found = fit.train(
+    found = retina_check_fit.train(
         eyes, drawn, pictures, FLAGS.output, FLAGS.epochs, seed=FLAGS.seed,
         progress=cli_flags.progress("examples"),
     )  # fmt: skip

@@ -8,7 +8,7 @@ import numpy as np
 
 from dr_keras.data.fundus import brightest_channel, crop_square, disc
 from dr_keras.data.inspection import SURROUND, reason_without_retina
-from dr_keras.data.retina import retina_log_odds
+from dr_keras.data.retina_check import retina_log_odds
 
 SIDE = 256  # pixels; what is measured here must not depend on the size of the photograph
 MARGIN = 15  # pixels; the edge of the field of view is no detail of the retina
@@ -33,7 +33,7 @@ DETAIL_SIGMA = 4.0  # pixels; of a colour, what is finer is its detail
 MIN_KURTOSIS = 3.6  # of green detail; 4.9, where a normal distribution has 3
 CORRELATIONS = (0.12, 0.975)  # of red with green detail; 0.25 to 0.95
 HUE_SPREADS = (0.006, 0.18)  # standard deviation of red's share of a pixel; 0.010 to 0.127
-# That it is a retina, see `retina`. IDRiD: 0.5 and more; three of EyePACS that nothing else refuses lie below.
+# That it is a retina (`retina_check`). IDRiD: 0.5 and more; three of EyePACS that all else passes lie below.
 MIN_LOG_ODDS = -2.5
 
 

@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from dr_keras.data import fundus, inspection, quality, retina
+from dr_keras.data import fundus, inspection, quality, retina_check
 from dr_keras.export import graph_fundus
 
 
@@ -121,36 +121,36 @@ def _has_a_retinas_structure(square, inside, octaves):
 
 
 def _retina_log_odds(square):
-    """See `retina.retina_log_odds`."""
+    """See `retina_check.retina_log_odds`."""
     x = _structure(square)[None]
-    *hidden, (last, last_bias, _) = retina.convolutions()
+    *hidden, (last, last_bias, _) = retina_check.convolutions()
     for kernel, bias, stride in hidden:
         x = tf.nn.relu(tf.nn.bias_add(tf.nn.conv2d(x, kernel, stride, "VALID"), bias))
     return tf.tensordot(tf.reduce_mean(x, axis=(0, 1, 2)), last[0, 0, :, 0], 1) + last_bias[0]
 
 
 def _structure(square):
-    """See `retina.structure`."""
-    block = quality.SIDE // retina.SIDE
+    """See `retina_check.structure`."""
+    block = quality.SIDE // retina_check.SIDE
     reduced = tf.round(tf.nn.avg_pool2d(square[None], block, block, "VALID")[0])
-    circle = tf.constant(fundus.disc(retina.SIDE) > 0)
+    circle = tf.constant(fundus.disc(retina_check.SIDE) > 0)
     lit = tf.cast((tf.reduce_max(reduced, axis=2) > inspection.SURROUND) & circle, tf.float32)
-    near = _blurred(lit, retina.MEAN_SIGMA) + retina.EMPTY
-    far = _blurred(lit, retina.SPREAD_SIGMA) + retina.EMPTY
-    least, share = retina.LEAST_SPREAD
+    near = _blurred(lit, retina_check.MEAN_SIGMA) + retina_check.EMPTY
+    far = _blurred(lit, retina_check.SPREAD_SIGMA) + retina_check.EMPTY
+    least, share = retina_check.LEAST_SPREAD
     planes = []
-    for channel in range(retina.CHANNELS):
+    for channel in range(retina_check.CHANNELS):
         colour = reduced[..., channel]
-        mean = _blurred(colour * lit, retina.MEAN_SIGMA) / near
+        mean = _blurred(colour * lit, retina_check.MEAN_SIGMA) / near
         detail = (colour - mean) * lit
-        spread = tf.sqrt(_blurred(detail**2, retina.SPREAD_SIGMA) / far)
+        spread = tf.sqrt(_blurred(detail**2, retina_check.SPREAD_SIGMA) / far)
         planes.append(detail / (spread + least + share * mean))
-    return tf.clip_by_value(tf.stack(planes, axis=2), -retina.LIMIT, retina.LIMIT)
+    return tf.clip_by_value(tf.stack(planes, axis=2), -retina_check.LIMIT, retina_check.LIMIT)
 
 
 def _blurred(plane, sigma):
     """Blurs (SIDE, SIDE) by matrices: convolutions behind one another make TensorFlow's optimiser fail."""
-    blur = tf.constant(retina.blur_matrix(sigma))
+    blur = tf.constant(retina_check.blur_matrix(sigma))
     return tf.linalg.matmul(blur, tf.linalg.matmul(plane, blur, transpose_b=True))
 
 

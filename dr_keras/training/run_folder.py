@@ -17,6 +17,7 @@ import numpy as np
 from dr_keras import files
 from dr_keras.data.duplicates import FINGERPRINT_SIDE
 from dr_keras.errors import InputError
+from dr_keras.shipped import model_path
 
 MODEL, SPLIT, FLAGS, METRICS, AUDIT = "model.keras", "split.csv", "run.cfg", "metrics.json", "audit.json"
 INNER = "cross_validation.json"  # in a leaf: error in the training part, of fits without the patient
@@ -48,13 +49,13 @@ def find_model(path, fold=None):
     """Finds the model that `--model` or `--init_from` names: a file, or a run folder's best.
 
     Args:
-        path: a `.keras` file, a leaf, or a run folder.
+        path: a `.keras` file, a leaf, a run folder, or the name of a grader that comes with the project.
         fold: where the run has folds, which one; a run without folds ignores it.
 
     Raises:
         InputError: if there is no model, or there are several and `fold` is None.
     """
-    path = Path(path)
+    path = Path(model_path(path))
     if path.is_file():
         return path
     if not path.is_dir():

@@ -11,7 +11,7 @@ from non_eyes import non_eyes
 from dr_keras.data.fundus import FieldOfView, crop_square, find_field_of_view
 from dr_keras.data.photograph import Photograph
 from dr_keras.data.quality import QualityLimits, gradability
-from dr_keras.data.retina import retina_log_odds
+from dr_keras.data.retina_check import retina_log_odds
 from dr_keras.data.synthetic import draw_fundus
 from dr_keras.export import graph_quality
 

@@ -24,7 +24,7 @@ class Distillation:
     """Teaches a network, without grades.
 
     Args:
-        config: `config.DistillationConfig`.
+        config: `distillation_config.DistillationConfig`.
         student: `student.Student`.
         sources: list of (`PreparedDataset` of the student's image size, int array of the photographs to learn
             from, their features (photographs, orientations, cells, cells, channels) by the teacher).

@@ -17,8 +17,8 @@ from dr_keras.models.grader_model import load_model, network_of
 from dr_keras.training import run_folder
 from dr_keras.training.config import SplitPlan
 from dr_keras.training.distilled import distilled_runs
-from dr_keras.training.distilled.config import DistillationConfig
 from dr_keras.training.distilled.distillation import Distillation
+from dr_keras.training.distilled.distillation_config import DistillationConfig
 from dr_keras.training.distilled.student import build_student
 from dr_keras.training.distilled.teacher import load_teacher
 from dr_keras.training.frozen.backbone_features import FeatureCache, oriented

@@ -6,10 +6,10 @@ import cv2
 import numpy as np
 import pytest
 
-from dr_keras.data import retina, synthetic
+from dr_keras.data import retina_check, synthetic
 from dr_keras.data.cache import prepare_into_cache
 from dr_keras.errors import InputError
-from dr_keras.training.retina_check import examples, fit
+from dr_keras.training.retina_check import retina_check_fit, retina_examples
 
 
 @pytest.fixture(scope="module")
@@ -33,33 +33,35 @@ def write_pictures(folder, count=8):
 
 def test_it_learns_and_writes_what_grading_reads(eyes, tmp_path, monkeypatch):
     path = tmp_path / "out" / "check.npz"
-    monkeypatch.setattr(fit, "_OF_EYE", 4)
-    found = fit.train([eyes], eyes, write_pictures(tmp_path), path, epochs=6, seed=1)
+    monkeypatch.setattr(retina_check_fit, "_OF_EYE", 4)
+    found = retina_check_fit.train([eyes], eyes, write_pictures(tmp_path), path, epochs=6, seed=1)
     assert found["examples"] == {"other": 52, "eyes": 50}
     assert json.loads(path.with_name("metrics.json").read_text()) == found
     assert found["log_odds"]["eyes"]["0.5"] > found["log_odds"]["other"]["0.5"]
-    monkeypatch.setattr(retina, "shipped_path", lambda *names: path)
-    retina.convolutions.cache_clear()
+    monkeypatch.setattr(retina_check, "shipped_path", lambda *names: path)
+    retina_check.convolutions.cache_clear()
     try:
-        odds = [retina.retina_log_odds(eyes.read([number])[0]) for number in range(10)]
-        drawn = [retina.retina_log_odds(examples.drawing(np.random.default_rng(n))) for n in range(10)]
+        odds = [retina_check.retina_log_odds(eyes.read([number])[0]) for number in range(10)]
+        drawn = [
+            retina_check.retina_log_odds(retina_examples.drawing(np.random.default_rng(n))) for n in range(10)
+        ]
     finally:
         monkeypatch.undo()
-        retina.convolutions.cache_clear()
+        retina_check.convolutions.cache_clear()
     assert np.mean(odds) > np.mean(drawn)
 
 
 def test_without_pictures_it_says_so(eyes, tmp_path):
     (tmp_path / "text.png").write_text("no picture")
     with pytest.raises(InputError, match="none of the 1 photographs without an eye can be read"):
-        fit.train([eyes], eyes, [tmp_path / "text.png"], tmp_path / "check.npz")
+        retina_check_fit.train([eyes], eyes, [tmp_path / "text.png"], tmp_path / "check.npz")
 
 
 def test_examples_are_squares_in_a_circle(eyes):
     rng = np.random.default_rng(0)
     picture = rng.integers(0, 256, (120, 300, 3), dtype=np.uint8)
-    made = [examples.eye(eyes.read([0])[0], rng), examples.part_of_picture(picture, rng)]
-    made += [examples.drawing(rng) for _ in range(24)]  # every kind
+    made = [retina_examples.eye(eyes.read([0])[0], rng), retina_examples.part_of_picture(picture, rng)]
+    made += [retina_examples.drawing(rng) for _ in range(24)]  # every kind
     for one in made:
         assert one.shape == (256, 256, 3) and one.dtype == np.uint8
         assert not one[0, 0].any() and one[100:150, 100:150].any()

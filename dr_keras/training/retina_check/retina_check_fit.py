@@ -8,9 +8,9 @@ from keras import layers
 
 from dr_keras import files
 from dr_keras.data.parallel import map_in_order
-from dr_keras.data.retina import CHANNELS, SIDE, structure
+from dr_keras.data.retina_check import CHANNELS, SIDE, structure
 from dr_keras.errors import InputError
-from dr_keras.training.retina_check import examples
+from dr_keras.training.retina_check import retina_examples
 
 LAYERS = ((12, 5, 2), (16, 3, 2), (32, 3, 2), (48, 3, 2), (48, 3, 1))  # filters, kernel, stride
 FIGURES = "metrics.json"
@@ -44,8 +44,7 @@ def train(prepared, drawn_eyes, pictures, output, epochs=12, learning_rate=0.004
     judged = [of % _HELD_OUT == 0 for of in (other_of, eye_of)]
     images = np.concatenate([others[~judged[0]], eyes[~judged[1]]])
     labels = np.repeat([0.0, 1.0], [np.sum(~judged[0]), np.sum(~judged[1])]).astype("float32")
-    keras.utils.set_random_seed(seed)
-    network = _network()
+    network = _network(seed)
     steps = max(1, len(images) // _BATCH)
     rate = keras.optimizers.schedules.CosineDecay(learning_rate, steps * epochs)
     network.compile(
@@ -81,17 +80,16 @@ def _pictures(paths, seed, wrap):
 def _parts(work):
     path, seed = work
     rng = np.random.default_rng(seed)
-    picture = examples.read_picture(path, rng)
+    picture = retina_examples.read_picture(path, rng)
     if picture is None:
         return []
-    parts = [examples.part_of_picture(picture, rng) for _ in range(_OF_PICTURE)]
-    return [
-        _structure(part) for part in parts if part.sum(axis=2, dtype=int).std() > 2
-    ]  # not all of one colour
+    parts = [retina_examples.part_of_picture(picture, rng) for _ in range(_OF_PICTURE)]
+    varied = [part for part in parts if part.sum(axis=2, dtype=int).std() > 2]  # not all of one colour
+    return [_structure(part) for part in varied]
 
 
 def _drawing(seed):
-    return _structure(examples.drawing(np.random.default_rng(seed)))
+    return _structure(retina_examples.drawing(np.random.default_rng(seed)))
 
 
 def _eyes(datasets, seed, wrap):
@@ -102,7 +100,7 @@ def _eyes(datasets, seed, wrap):
         for index in wrap(range(len(dataset)), total=len(dataset)):
             rng = np.random.default_rng((seed, first + index))
             image = dataset.read([index])[0]
-            made += [_structure(examples.eye(image, rng)) for _ in range(copies)]
+            made += [_structure(retina_examples.eye(image, rng)) for _ in range(copies)]
             numbers += [first + index] * copies
     return np.stack(made), np.array(numbers)
 
@@ -111,18 +109,22 @@ def _structure(square):
     return structure(square).astype(np.float16)
 
 
-def _network():
+def _network(seed):
     x = inputs = keras.Input((SIDE, SIDE, CHANNELS))
     for number, (filters, kernel, stride) in enumerate(LAYERS):
-        x = layers.Conv2D(filters, kernel, stride, use_bias=False, name=f"conv{number}")(x)
+        draw = keras.initializers.GlorotUniform(seed * 1000 + number)
+        x = layers.Conv2D(
+            filters, kernel, stride, use_bias=False, kernel_initializer=draw, name=f"conv{number}"
+        )(x)
         x = layers.BatchNormalization(momentum=0.95, name=f"norm{number}")(x)
         x = layers.ReLU()(x)
     x = layers.GlobalAveragePooling2D()(x)
-    return keras.Model(inputs, layers.Dense(1, name="log_odds")(x))
+    draw = keras.initializers.GlorotUniform(seed * 1000 + len(LAYERS))
+    return keras.Model(inputs, layers.Dense(1, kernel_initializer=draw, name="log_odds")(x))
 
 
 def _write(network, path):
-    """Writes the weights as `data.retina.convolutions` reads them: float16, batch normalisation folded in."""
+    """Writes what `data.retina_check.convolutions` reads: float16, batch normalisation folded in."""
     arrays = {"strides": np.array([*(stride for _, _, stride in LAYERS), 1])}
     for number in range(len(LAYERS)):
         norm = network.get_layer(f"norm{number}")
