@@ -64,15 +64,8 @@ def retina_log_odds(square):
     return float(_convolved(x.mean(axis=(0, 1), keepdims=True), kernel, 1)[0, 0, 0] + bias[0])
 
 
-@functools.cache
-def blur_matrix(sigma):
-    """float32 (SIDE, SIDE): from the left it blurs columns by a Gaussian, with mirrored borders."""
-    return cv2.GaussianBlur(np.eye(SIDE, dtype=np.float32), (1, round(8 * sigma + 1) | 1), sigma)
-
-
 def _blurred(planes, sigma):
-    blur = blur_matrix(sigma)
-    return np.stack([blur @ planes[..., channel] @ blur.T for channel in range(planes.shape[2])], axis=2)
+    return cv2.GaussianBlur(planes, (0, 0), sigma).reshape(planes.shape)
 
 
 def _convolved(x, kernel, stride):

@@ -1,5 +1,7 @@
 """`data.quality` in TensorFlow operations: whether a preprocessed photograph can be graded, and why not."""
 
+import cv2
+import numpy as np
 import tensorflow as tf
 
 from dr_keras.data import fundus, inspection, quality, retina_check
@@ -149,8 +151,12 @@ def _structure(square):
 
 
 def _blurred(plane, sigma):
-    """Blurs (SIDE, SIDE) by matrices: convolutions behind one another make TensorFlow's optimiser fail."""
-    blur = tf.constant(retina_check.blur_matrix(sigma))
+    """Blurs (SIDE, SIDE) as OpenCV does, but by matrices.
+
+    Convolutions of `graph_fundus.blur` behind one another make TensorFlow's optimiser run into a cycle.
+    """
+    rows = np.eye(retina_check.SIDE, dtype=np.float32)
+    blur = tf.constant(cv2.GaussianBlur(rows, (1, round(8 * sigma + 1) | 1), sigma))
     return tf.linalg.matmul(blur, tf.linalg.matmul(plane, blur, transpose_b=True))
 
 
