@@ -33,7 +33,7 @@ DETAIL_SIGMA = 4.0  # pixels; of a colour, what is finer is its detail
 MIN_KURTOSIS = 3.6  # of green detail; 4.9, where a normal distribution has 3
 CORRELATIONS = (0.12, 0.975)  # of red with green detail; 0.25 to 0.95
 HUE_SPREADS = (0.006, 0.18)  # standard deviation of red's share of a pixel; 0.010 to 0.127
-# That it is a retina (`retina_check`). IDRiD: 0.5 and more; three of EyePACS that all else passes lie below.
+# That it is a retina (`retina_check`). IDRiD: 0.1 and more; two of EyePACS that all else passes lie below.
 MIN_LOG_ODDS = -2.5
 
 
