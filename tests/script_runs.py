@@ -1,6 +1,7 @@
 """Running the scripts as a user does."""
 
 import resource
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -33,6 +34,11 @@ def check_refused(done, *expected):
     for text in expected:
         assert str(text) in lines[0]
     return lines[0]
+
+
+def hear_ctrl_c():
+    """Undoes what a shell does to programs in its background: they, and what they start, ignore Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def limit_files(size):

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import pytest
 from html_pages import Page
-from script_runs import check_refused, command, run
+from script_runs import check_refused, command, hear_ctrl_c, run
 
 from dr_keras.data.layouts import load_dataset
 from dr_keras.data.preparation import prepare_dataset
@@ -267,7 +267,9 @@ def test_a_signal_keeps_the_grades_that_are_done(tmp_path, trained, draw_photogr
     for copy in range(1, 1500):
         os.link(photographs / "0.png", photographs / f"{copy}.png")
     arguments = [f"--model={trained[0]}", f"--output={output}", "--batch_size=4", photographs]
-    process = subprocess.Popen(command("predict", *arguments), stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command("predict", *arguments), stderr=subprocess.PIPE, text=True, preexec_fn=hear_ctrl_c
+    )
     while not list(tmp_path.glob(".part-*")):
         assert process.poll() is None
         time.sleep(0.1)

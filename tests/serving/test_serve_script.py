@@ -13,7 +13,7 @@ import time
 import urllib.request
 
 import pytest
-from script_runs import SCRIPTS, check_refused, run
+from script_runs import SCRIPTS, check_refused, hear_ctrl_c, run
 
 SERVING = SCRIPTS.parent / "serving"
 
@@ -21,7 +21,8 @@ SERVING = SCRIPTS.parent / "serving"
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_serves_until_it_is_told_to_end(toy_path, number):
     command = [sys.executable, str(SCRIPTS / "serve.py"), f"--model={toy_path}", "--port=0"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "preexec_fn": hear_ctrl_c}
+    with subprocess.Popen(command, text=True, **pipes) as process:
         try:
             page = re.match(r"page: (http://127\.0\.0\.1:\d+/),", process.stdout.readline())[1]
             request = urllib.request.Request(
