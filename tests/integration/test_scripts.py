@@ -258,7 +258,11 @@ def test_a_split_that_is_not_there(tmp_path, script, trained):
 
 
 @pytest.mark.parametrize(
-    "number, status, name", [(signal.SIGINT, 130, "Ctrl-C"), (signal.SIGTERM, 143, "SIGTERM")]
+    "number, status, name",
+    [
+        (signal.SIGTERM, 143, "SIGTERM"),
+        pytest.param(signal.SIGINT, 130, "Ctrl-C", marks=pytest.mark.slow),  # the same way
+    ],
 )
 def test_a_signal_keeps_the_grades_that_are_done(tmp_path, trained, draw_photograph, number, status, name):
     photographs, output = tmp_path / "photographs", tmp_path / "grades.csv"

@@ -13,7 +13,7 @@ import threading
 import time
 
 import pytest
-from script_runs import SCRIPTS
+from script_runs import SCRIPTS, hear_ctrl_c
 
 from dr_keras.errors import InputError
 from dr_keras.serving import client
@@ -212,7 +212,8 @@ def test_rows_that_are_done_are_kept_when_the_run_ends_early(tmp_path, then, end
     with answering([(200, {}, FINE)] * 20 + [then]) as (address, seen):
         command = [sys.executable, SCRIPTS / "client.py", f"--server={address}", "--model=m"]
         command += [f"--output={tmp_path}/grades.csv", tmp_path]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "preexec_fn": hear_ctrl_c}
+        with subprocess.Popen(command, text=True, **pipes) as process:
             while len(seen) < 21:
                 assert process.poll() is None
                 time.sleep(0.05)
