@@ -52,7 +52,6 @@ FLAGS = flags.FLAGS
 
 def main(argv):
     import asyncio
-    import contextlib
     import signal
 
     cli_flags.refuse_arguments(argv)
@@ -64,10 +63,10 @@ def main(argv):
     model = servable.load_servable(FLAGS.model, FLAGS.name)
     model.warm_up()
     telemetry.start_log()
-    # uvicorn handles the signal first and raises it again once it has ended: by then there is nothing to do.
-    signal.signal(signal.SIGTERM, lambda number, frame: None)
-    with contextlib.suppress(KeyboardInterrupt):
-        asyncio.run(server.serve(model, settings, _say_where))
+    # uvicorn handles a signal first and raises it again once it has ended: by then there is nothing to do.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda number, frame: None)
+    asyncio.run(server.serve(model, settings, _say_where))
 
 
 def _read_settings():
