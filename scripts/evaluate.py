@@ -102,13 +102,9 @@ def _describe(done, thresholds):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # they are the notes
         description = statistics.describe(
-            done.scored,
-            crossfit.read_choosing_set(done.path),
-            thresholds,
-            FLAGS.seed,
+            done.scored, crossfit.read_choosing_set(done.path), thresholds, FLAGS.seed,
             targets={
-                "high_sensitivity": FLAGS.target_sensitivity,
-                "high_specificity": FLAGS.target_specificity,
+                "high_sensitivity": FLAGS.target_sensitivity, "high_specificity": FLAGS.target_specificity
             },
         )
     for note in description["notes"]:

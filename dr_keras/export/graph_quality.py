@@ -81,10 +81,11 @@ def _structure_cases(square, inside, size, limits):
     if size < quality.SIDE - 1:
         return []
     octaves = _octaves(square, inside)
+    is_retina = _has_a_retinas_structure(square, inside, octaves)
+    is_retina &= _retina_log_odds(square) >= quality.MIN_LOG_ODDS
     return [
         (~_in_focus(octaves, limits), quality.OUT_OF_FOCUS, None),
-        (~_has_a_retinas_structure(square, inside, octaves), quality.NO_RETINA, None),
-        (_retina_log_odds(square) < quality.MIN_LOG_ODDS, quality.NO_RETINA, None),
+        (~is_retina, quality.NO_RETINA, None),
     ]
 
 

@@ -96,7 +96,7 @@ def test_without_resampling_each_photograph_once_an_epoch(prepared):
 
 
 def test_without_resampling_the_tail_of_an_epoch_is_dropped_or_filled(prepared):
-    first, *rest = collect(training_batches(prepared, range(11), 8, 2, 0, ONCE))
+    (first, *rest) = collect(training_batches(prepared, range(11), 8, 2, 0, ONCE))
     assert len(rest) == 1 and len(set(first["index"])) == 8
     (batch,) = collect(
         training_batches(prepared, [4, 9, 30], 8, 1, 0, ONCE)

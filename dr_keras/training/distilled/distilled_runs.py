@@ -46,8 +46,9 @@ def distil(config, sources, output_dir, plan=SplitPlan(), init_from=None, progre
     bar = progress or (lambda description: None)
     datasets = [opened(config.image_size) for opened in sources]
     own = datasets[0]
-    trainings, _ = divide(own, audit.audit_prepared(own), plan)
-    prints = np.array([one.fingerprint for one in inspect_prepared(own)])
+    inspections = inspect_prepared(own)
+    trainings, _ = divide(own, audit.audit_prepared(own, inspections), plan)
+    prints = np.array([one.fingerprint for one in inspections])
     caches, teacher, found = None, None, []
     for fold, assigned in enumerate(trainings):
         assigned = np.array(assigned)

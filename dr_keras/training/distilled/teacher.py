@@ -19,7 +19,7 @@ def load_teacher(image_size, cells):
     the image's side, which lie around the middle of the image as a student's cells do.
 
     Args:
-        image_size: side of the images that the teacher sees, of `config.TEACHER_SIZES`.
+        image_size: side of the images that the teacher sees, of `distillation_config.TEACHER_SIZES`.
         cells: side of the student's last map.
 
     Raises:

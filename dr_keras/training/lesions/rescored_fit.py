@@ -1,13 +1,12 @@
 """A lesion network whose segmentation is another's and whose score is fitted to a clinic's own grades."""
 
 import dataclasses
-import shutil
 from pathlib import Path
 
 import numpy as np
 
 from dr_keras.errors import InputError
-from dr_keras.files import atomic_path
+from dr_keras.files import atomic_path, write_text
 from dr_keras.models.grader_model import load_model, network_of
 from dr_keras.models.lesion_nets import SEGMENTER
 from dr_keras.training.build import build_model
@@ -57,7 +56,7 @@ class RescoredFit:
         scores = self._score.run(self.grader)
         masked = self._start.parent / MASKED_SPLIT  # evaluations of maps leave out what it was trained on
         if masked.is_file():
-            shutil.copyfile(masked, Path(task.run_dir) / MASKED_SPLIT)
+            write_text(Path(task.run_dir) / MASKED_SPLIT, masked.read_text(encoding="utf-8"))
         with atomic_path(Path(task.run_dir) / MODEL) as temporary:
             self.grader.save(temporary)
         return FitResult([], scores)
