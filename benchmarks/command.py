@@ -42,7 +42,7 @@ def define_flags(sections):
         ("auto", "float32", "mixed_bfloat16"),
         "auto: bfloat16 where the device has it.",
     )
-    cli_flags.define_output("the figures as JSON", required=False)
+    cli_flags.define_output("the figures as JSON", ".json", required=False)
     flags.register_validator("only", lambda names: set(names) <= set(sections), f"expected some of {listed}")
 
 

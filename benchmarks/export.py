@@ -20,7 +20,7 @@ from dr_keras import cli_flags
 cli_flags.define_model_flag()
 cli_flags.define_data_flags()
 cli_flags.define_cache_dir()
-cli_flags.define_output("the figures as JSON", required=False)
+cli_flags.define_output("the figures as JSON", ".json", required=False)
 flags.DEFINE_integer("photographs", 64, "Graded photographs to compare on, drawn at random.", lower_bound=2)
 flags.DEFINE_integer("calibration_images", 60, "Others, for int8's ranges.", lower_bound=1)
 flags.DEFINE_integer("runs", 30, "Calls that each latency is taken over.", lower_bound=3)

@@ -26,7 +26,7 @@ flags.DEFINE_string("data_dir", None, "Folder of photographs. Default: drawn one
 flags.DEFINE_integer("photographs", 20, "How many of them.", lower_bound=2)
 flags.DEFINE_integer("rounds", 3, "Turns of every engine.", lower_bound=1)
 flags.DEFINE_list("engines", None, "Engines to compare: tensorflow first, then others. Default: all.")
-cli_flags.define_output("the figures as JSON", required=False)
+cli_flags.define_output("the figures as JSON", ".json", required=False)
 FLAGS = flags.FLAGS
 ENGINES = ("tensorflow", "openvino", "onnx", "tflite", "tflite_int8")
 SIDE = 2800  # pixels; a drawn photograph of that height has 12 megapixels or so

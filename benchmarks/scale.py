@@ -188,7 +188,7 @@ NEEDS = {
     "screening": ("apache_beam", "dr-keras[beam]"),
 }
 
-cli_flags.define_model_flag(shipped=True)
+cli_flags.define_model_flag()
 command.define_flags(MEASURE)
 
 

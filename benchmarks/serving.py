@@ -27,7 +27,7 @@ flags.DEFINE_float("seconds", 60.0, "For each measurement.", lower_bound=0.1)
 flags.DEFINE_integer("flood", 256, "Callers of the flood.", lower_bound=1)
 flags.DEFINE_enum("signature", "serving_default", ("serving_default", "explain"), "What is asked for.")
 flags.DEFINE_integer("image_side", 1024, "Longer side of synthetic photographs, in pixels.", lower_bound=64)
-cli_flags.define_output("the figures as JSON", required=False)
+cli_flags.define_output("the figures as JSON", ".json", required=False)
 
 FLAGS = flags.FLAGS
 _ROW = (

@@ -30,7 +30,8 @@ RUNNERS = (
 )
 NORMALIZATION = ("centre_square", "color", "local_mean", "clahe")
 
-DATA_FLAGS = ("data_dir", "dataset", "synthetic_images")
+DATA_FLAGS = ("data_dir", "dataset", "columns", "synthetic_images")
+_CSV_COLUMNS = ("image", "level", "patient", "eye", "split")
 
 # Errors in writing a file or folder that a user can fix: a full disk, missing rights, a wrong name.
 _WRITE_ERRORS = "ENOSPC EDQUOT EFBIG EACCES EPERM EROFS ENOTDIR EISDIR EEXIST ENAMETOOLONG ENOENT EIO".split()
@@ -48,9 +49,25 @@ def define_data_flags(least_synthetic=10):
         "none needed, photographs are synthetic.",
     )
     flags.DEFINE_enum("dataset", "auto", LAYOUTS, "Layout of --data_dir; auto recognises it.")
+    flags.DEFINE_list(
+        "columns",
+        None,
+        f"What a CSV file calls its columns, of {', '.join(_CSV_COLUMNS)}: image=Photo,level=DR. Default: "
+        "these names, and some others that are known.",
+    )
+    flags.register_validator("columns", _name_columns, f"expected NAME=HEADING of {', '.join(_CSV_COLUMNS)}")
     flags.DEFINE_integer(
         "synthetic_images", 2000, "How many synthetic photographs to draw.", lower_bound=least_synthetic
     )
+
+
+def _name_columns(pairs):
+    return all(pair.partition("=")[0] in _CSV_COLUMNS and pair.partition("=")[2] for pair in pairs or ())
+
+
+def headings():
+    """What --columns says: dict of column to heading."""
+    return {name: heading for name, _, heading in (pair.partition("=") for pair in flags.FLAGS.columns or ())}
 
 
 def define_cache_dir():
@@ -411,7 +428,16 @@ def check_data(image_sizes=()):
     """Finds what the data flags name, before anything slow or lasting is done; see `cache.check_data`."""
     from dr_keras.data import cache
 
-    cache.check_data(flags.FLAGS.data_dir, flags.FLAGS.dataset, flags.FLAGS.synthetic_images, image_sizes)
+    known = flags.FLAGS.data_dir, flags.FLAGS.dataset, flags.FLAGS.synthetic_images
+    cache.check_data(*known, image_sizes, headings())
+
+
+def find_dataset():
+    """Finds the photographs that the data flags name: `FundusDataset`."""
+    from dr_keras.data import cache
+
+    known = flags.FLAGS.data_dir, flags.FLAGS.dataset, flags.FLAGS.synthetic_images
+    return cache.find_dataset(*known, headings())
 
 
 def open_prepared(image_size, steps=None):
@@ -432,6 +458,7 @@ def open_prepared(image_size, steps=None):
         progress(f"preparing at {image_size} px"),
         steps,
         functools.partial(print, file=sys.stderr),
+        headings=headings(),
     )
 
 
@@ -472,6 +499,7 @@ def _on_sigterm(number, frame):
 def run(main):
     """Runs a script's `main(argv)`: a user's mistake ends in one line on stderr and status 2."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    sys.stdout.reconfigure(errors="backslashreplace")  # names of files that aren't UTF-8 are printed, too
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, _on_sigterm)
 

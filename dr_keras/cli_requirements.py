@@ -24,11 +24,11 @@ def choose_backend(engine, log=False):
         log: see `load_tensorflow`.
 
     Raises:
-        InputError: where it isn't installed.
+        InputError: where it isn't installed, or KERAS_BACKEND names another.
     """
     if engine == AUTO:
         only = not importlib.util.find_spec(TENSORFLOW) and importlib.util.find_spec(OPENVINO)
-        engine = os.environ.get(_BACKEND, OPENVINO if only else TENSORFLOW)
+        engine = _named_backend((TENSORFLOW, OPENVINO)) or (OPENVINO if only else TENSORFLOW)
     os.environ[_BACKEND] = engine
     if engine == TENSORFLOW:
         load_tensorflow(log)
@@ -39,14 +39,15 @@ def choose_backend(engine, log=False):
 
 
 def load_tensorflow(log=False):
-    """Loads TensorFlow.
+    """Loads TensorFlow, for Keras too, whatever its own settings say.
 
     Args:
         log: whether to show what it logs while it is loaded.
 
     Raises:
-        InputError: where it isn't installed.
+        InputError: where it isn't installed, or KERAS_BACKEND names another.
     """
+    os.environ[_BACKEND] = _named_backend((TENSORFLOW,)) or TENSORFLOW
     if importlib.util.find_spec("tensorflow") is None:
         raise InputError(
             "TensorFlow isn't installed: pip install 'dr-keras[cpu]', or 'dr-keras[gpu]', one or the other"
@@ -55,6 +56,15 @@ def load_tensorflow(log=False):
         importlib.import_module("tensorflow")
     if not log:
         logging.getLogger("tensorflow").setLevel(logging.ERROR)
+
+
+def _named_backend(expected):
+    """What KERAS_BACKEND names, or None; `InputError` unless it is one of those expected."""
+    named = os.environ.get(_BACKEND)
+    if named and named not in expected:
+        listed = " or ".join(expected)
+        raise InputError(f"{_BACKEND}={named}: this command runs on {listed}; unset the variable")
+    return named
 
 
 def require_packages(extra, *modules):

@@ -132,8 +132,32 @@ def csv_rows(path, columns):
         yield lambda row: writer.writerow([spreadsheet_text(value) for value in row])
 
 
+def read_csv(path):
+    """Reads a table that `csv_rows` wrote, names of files as they were.
+
+    Returns:
+        columns: list of their names.
+        rows: list of (number of the line, dict of column to text); a cell that isn't there is None.
+
+    Raises:
+        OSError, csv.Error: if the file can't be read, or not as CSV.
+    """
+    with open(path, encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
+        reader = csv.DictReader(file)
+        rows = [
+            (reader.line_num, {name: value and plain_text(value) for name, value in row.items() if name})
+            for row in reader
+        ]
+        return list(reader.fieldnames or ()), rows
+
+
+def read_text(path):
+    """Reads what `write_text` wrote; names of files that aren't UTF-8 come back byte for byte."""
+    return Path(path).read_text(encoding="utf-8", errors="surrogateescape")
+
+
 def write_text(path, text):
-    """Writes `text` to `path` as UTF-8, atomically."""
+    """Writes `text` to `path` as UTF-8, atomically; names of files that aren't UTF-8 byte for byte."""
     with atomic_path(path) as temporary:
         temporary.write_text(text, encoding="utf-8", errors="surrogateescape")
 

@@ -24,7 +24,7 @@ def main(argv):
     if cache.is_prepared(FLAGS.data_dir):
         report = audit.audit_prepared(PreparedDataset(FLAGS.data_dir))
     else:
-        dataset = cache.find_dataset(FLAGS.data_dir, FLAGS.dataset, FLAGS.synthetic_images)
+        dataset = cli_flags.find_dataset()
         report = audit.audit_dataset(dataset, FLAGS.workers, cli_flags.progress("reading photographs"))
     print(audit.format_audit(report))
     if FLAGS.output:

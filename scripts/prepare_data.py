@@ -44,7 +44,7 @@ def main(argv):
         raise cli_flags.InputError(
             f"--data_dir={FLAGS.data_dir}: prepared already; expected the photographs' own folder"
         )
-    dataset = cache.find_dataset(FLAGS.data_dir, FLAGS.dataset, FLAGS.synthetic_images)
+    dataset = cli_flags.find_dataset()
     for note in dataset.notes:
         print(f"note: {note}")
     size = int(FLAGS.image_size)

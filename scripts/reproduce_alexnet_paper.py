@@ -54,6 +54,7 @@ def main(argv):
         devices.choose_precision("auto"),
     )
     data_flags = {name: FLAGS[name].value for name in cli_flags.DATA_FLAGS}
+    data_flags["columns"] = ",".join(FLAGS.columns or ()) or None
     data_flags["normalization"] = ",".join(cli_flags.normalization()) or None
     with interrupt.StopRequest() as stop:
         hooks = protocol.Hooks(

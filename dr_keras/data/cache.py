@@ -17,13 +17,14 @@ def default_cache_dir():
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "dr_keras"
 
 
-def find_dataset(data_dir, layout="auto", synthetic_images=2000):
+def find_dataset(data_dir, layout="auto", synthetic_images=2000, headings=None):
     """Finds the photographs and labels that the flags name; opens none of the photographs.
 
     Args:
         data_dir: folder of a dataset, or None for synthetic photographs.
         layout: see `layouts.load_dataset`, or "synthetic".
         synthetic_images: how many synthetic photographs.
+        headings: see `layouts.load_dataset`.
 
     Returns:
         `FundusDataset`.
@@ -36,7 +37,7 @@ def find_dataset(data_dir, layout="auto", synthetic_images=2000):
         return synthetic.synthetic_dataset(synthetic_images)
     if not data_dir:
         raise InputError(f"--dataset={layout}: expected --data_dir too, the folder it lies in")
-    return layouts.load_dataset(data_dir, layout)
+    return layouts.load_dataset(data_dir, layout, headings)
 
 
 def is_prepared(data_dir):
@@ -44,21 +45,21 @@ def is_prepared(data_dir):
     return bool(data_dir) and (Path(data_dir) / preparation.MANIFEST).is_file()
 
 
-def check_data(data_dir, layout="auto", synthetic_images=2000, image_sizes=()):
+def check_data(data_dir, layout="auto", synthetic_images=2000, image_sizes=(), headings=None):
     """Checks that `open_prepared` will find its data, cheaply: no photograph is opened, nothing is written.
 
     Raises:
         InputError: as `open_prepared`.
     """
     if not is_prepared(data_dir):
-        find_dataset(data_dir, layout, synthetic_images)
+        find_dataset(data_dir, layout, synthetic_images, headings)
     elif image_sizes:
         _check_image_size(preparation.read_manifest(data_dir).get("image_size"), data_dir, image_sizes)
 
 
 def open_prepared(
     data_dir, layout, image_size, synthetic_images=2000, cache_dir=None, progress=None, steps=(), say=None,
-    opened=PreparedDataset,
+    opened=PreparedDataset, headings=None,
 ):  # fmt: skip
     """Opens a dataset at an image size, preparing it into the cache on first use.
 
@@ -73,6 +74,7 @@ def open_prepared(
         progress, steps: see `preparation.prepare_dataset`.
         say: called with a line on where the images are kept, when they are new; or None.
         opened: class that the prepared folder is opened as, `PreparedDataset` or one derived from it.
+        headings: see `find_dataset`.
 
     Returns:
         An instance of `opened`.
@@ -90,7 +92,7 @@ def open_prepared(
                 "so, or name the photographs' own folder"
             )
         return prepared
-    dataset = find_dataset(data_dir, layout, synthetic_images)
+    dataset = find_dataset(data_dir, layout, synthetic_images, headings)
     return prepare_into_cache(dataset, image_size, cache_dir, progress, steps, say, opened)
 
 

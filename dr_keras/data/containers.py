@@ -10,16 +10,18 @@ from PIL import Image
 
 _RUN = bytes(512)  # in compressed data as long a run of zeros is a lost sector
 _WEBP_PIXELS = (b"VP8 ", b"VP8L", b"ALPH", b"ANMF")  # chunks; others are profiles and metadata, zeros or not
-_STRIPS, _STRIP_LENGTHS = 273, 279  # TIFF tags
+_STRIPS, _TILES = (273, 279), (324, 325)  # TIFF tags: where they start, how long they are
+_BYTES_A_PIXEL = 8  # at most: four samples of 16 bits
 _AT_ONCE = 1 << 20  # bytes that are inflated together
 
 
-def damage(data, kind):
+def damage(data, kind, page=0):
     """Says what is wrong with a file's container, in words for the user, or returns "".
 
     Args:
         data: bytes of a WebP, BMP or TIFF file; of others nothing is known.
         kind: Pillow's name of the format.
+        page: position of a TIFF's page that is to be read.
     """
     if kind == "WEBP":
         return _wrong_length(data, int.from_bytes(data[4:8], "little") + 8) or _lost_sector(
@@ -28,7 +30,7 @@ def damage(data, kind):
     if kind == "BMP":
         declared = int.from_bytes(data[2:6], "little")
         return _wrong_length(data, declared) if declared else ""  # some programs leave it out
-    return _damaged_strips(data) if kind == "TIFF" else ""
+    return _damaged_strips(data, page) if kind == "TIFF" else ""
 
 
 def _wrong_length(data, declared):
@@ -53,28 +55,34 @@ def _webp_pixels(data):
     return b"".join(parts)
 
 
-def _damaged_strips(data):
-    """What is wrong with the strips of a TIFF's pages: deflated ones have a checksum, LZW's may be lost."""
-    with Image.open(io.BytesIO(data)) as image:
-        for number in range(getattr(image, "n_frames", 1)):
-            image.seek(number)
-            strips = zip(image.tag_v2.get(_STRIPS, ()), image.tag_v2.get(_STRIP_LENGTHS, ()))
-            parts = [data[start : start + length] for start, length in strips]
-            compression = image.info.get("compression")
-            if compression == "tiff_lzw" and (wrong := _lost_sector(b"".join(parts))):
-                return wrong
-            if compression in ("tiff_adobe_deflate", "tiff_deflate") and not all(map(_inflates, parts)):
+def _damaged_strips(data, page):
+    """What is wrong with a TIFF's strips or tiles: deflated ones have a checksum, LZW's may be lost."""
+    with Image.open(io.BytesIO(data), formats=("TIFF",)) as image:
+        image.seek(page)
+        tags, compression = image.tag_v2, image.info.get("compression")
+        most = image.width * image.height * _BYTES_A_PIXEL + _AT_ONCE
+    starts, lengths = next((tags.get(a, ()), tags.get(b, ())) for a, b in (_STRIPS, _TILES) if a in tags)
+    parts = [data[start : start + length] for start, length in zip(starts, lengths)]
+    if compression == "tiff_lzw":
+        return _lost_sector(b"".join(parts))
+    if compression in ("tiff_adobe_deflate", "tiff_deflate"):
+        for part in parts:
+            most -= (length := _inflated_length(part, most))
+            if not length:
                 return "the file is damaged: its checksum is wrong"
     return ""
 
 
-def _inflates(part):
-    """Whether deflated data end where they should, with the checksum that they name."""
-    stream = zlib.decompressobj()
+def _inflated_length(part, most):
+    """Length of deflated data that end where they should, with the checksum that they name; 0 of others.
+
+    Of more than `most` bytes no more are inflated.
+    """
+    stream, length = zlib.decompressobj(), 0
     try:
-        while part and not stream.eof:
-            stream.decompress(part, _AT_ONCE)
+        while part and not stream.eof and length <= most:
+            length += len(stream.decompress(part, _AT_ONCE))
             part = stream.unconsumed_tail
     except zlib.error:
-        return False
-    return stream.eof
+        return 0
+    return length if stream.eof else 0

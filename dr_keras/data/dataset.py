@@ -36,8 +36,9 @@ class Dataset(PreparedDataset):
 
 
 def open_dataset(
-    data_dir=None, image_size=512, layout="auto", synthetic_images=2000, cache_dir=None, progress=None
-):
+    data_dir=None, image_size=512, layout="auto", synthetic_images=2000, cache_dir=None, progress=None,
+    headings=None,
+):  # fmt: skip
     """Opens the graded photographs in a folder, prepared into the cache on first use.
 
     Args:
@@ -48,6 +49,7 @@ def open_dataset(
         synthetic_images: how many synthetic photographs.
         cache_dir: where the images are kept; default: `cache.default_cache_dir()`.
         progress: wraps the preparation as `tqdm.tqdm` does, called with `total`; nothing if None.
+        headings: dict of some of image, level, patient, eye, split to what a CSV file calls them.
 
     Returns:
         A `Dataset`.
@@ -56,5 +58,5 @@ def open_dataset(
         InputError: if there is no such folder, its layout isn't known, or no photograph can be read.
     """
     return cache.open_prepared(
-        data_dir, layout, image_size, synthetic_images, cache_dir, progress, opened=Dataset
+        data_dir, layout, image_size, synthetic_images, cache_dir, progress, opened=Dataset, headings=headings
     )

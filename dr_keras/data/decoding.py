@@ -1,5 +1,6 @@
 """From a photograph's file to its pixels: every odd file ends in one clear line."""
 
+import contextlib
 import dataclasses
 import io
 import warnings
@@ -23,6 +24,8 @@ UPRIGHT = {
     5: (True, ()), 6: (True, (1,)), 7: (True, (0, 1)), 8: (True, (0,)),
 }  # fmt: skip
 _REDUCED = {2: cv2.IMREAD_REDUCED_COLOR_2, 4: cv2.IMREAD_REDUCED_COLOR_4, 8: cv2.IMREAD_REDUCED_COLOR_8}
+_FORMATS = ("JPEG", "PNG", "TIFF", "WEBP", "BMP")  # Pillow's names; it knows many more
+_MOST_PAGES = 64  # of a TIFF, that are looked at for the largest
 _PNG_START, _PNG_PIXELS = b"\x89PNG\r\n\x1a\n", (b"IHDR", b"PLTE", b"IDAT", b"IEND")
 # What the libraries would print of damaged and of large files is said here, once and with the file's name.
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
@@ -63,7 +66,14 @@ def read_bytes(path):
         raise InputError(f"{path}: there is no photograph in that folder") from None
     except OSError as error:
         raise InputError(f"{path}: can't be read ({error.strerror})") from None
+    except ValueError as error:  # a name that no file can have
+        raise InputError(f"{path!r}: can't be read ({error})") from None
     return data
+
+
+def unforeseen(error):
+    """What is said of a photograph that made an error which no check foresaw, on one line."""
+    return f"can't be prepared ({' '.join(f'{type(error).__name__}: {error}'.split())})"
 
 
 def decode_image(data, name, factor=1, header=None):
@@ -81,9 +91,7 @@ def decode_image(data, name, factor=1, header=None):
     header = header or read_header(data, name)
     width, height = header.width, header.height
     if width * height > MAX_PIXELS:
-        raise InputError(
-            f"{name}: {width}x{height} pixels, expected at most {MAX_PIXELS // 10**6} megapixels"
-        )
+        raise TooLarge(f"{name}: {width}x{height} pixels, expected at most {MAX_PIXELS // 10**6} megapixels")
     if min(width, height) < MIN_SIDE:
         raise InputError(f"{name}: {width}x{height} pixels, expected at least {MIN_SIDE}x{MIN_SIDE}")
     decode = _DECODERS.get(header.kind, _decode_other)
@@ -143,6 +151,10 @@ class Header:
         return reduction(max(self.width, self.height), longer_side)
 
 
+class TooLarge(InputError):
+    """A photograph has more pixels than are decoded."""
+
+
 class _Damaged(Exception):
     """Why a picture can't be decoded, in words for the user."""
 
@@ -171,7 +183,7 @@ def read_header(data, name, frame=None):
         width, height = (int.from_bytes(data[place : place + 4], "big") for place in (16, 20))
         return Header("PNG", width, height, _orientation_of(data))
     try:
-        with Image.open(io.BytesIO(data)) as image:
+        with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
             kind = {"MPO": "JPEG"}.get(image.format, image.format)  # a JPEG with further pictures behind it
             orientation = _orientation(image)
             page = _largest_page(image) if kind == "TIFF" else 0
@@ -179,7 +191,7 @@ def read_header(data, name, frame=None):
             coarseness = _quantization(image) if kind == "JPEG" else 0.0
             return Header(kind, *image.size, orientation, page, image.mode, compression, coarseness)
     except Image.DecompressionBombError:
-        raise InputError(f"{name}: too large, expected at most {MAX_PIXELS // 10**6} megapixels") from None
+        raise TooLarge(f"{name}: too large, expected at most {MAX_PIXELS // 10**6} megapixels") from None
     except Exception as error:  # Pillow's format plugins raise many kinds for damaged headers
         expected = "expected JPEG, PNG, TIFF, WebP, BMP or DICOM"
         raise InputError(f"{name}: not an image, or its header is damaged ({expected})") from error
@@ -211,9 +223,10 @@ def _quantization(image):
 def _largest_page(image):
     """Turns a file of several pages to the largest, the first of several alike; returns its number."""
     pages = []
-    for number in range(getattr(image, "n_frames", 1)):
-        image.seek(number)
-        pages.append((-image.width * image.height, number))
+    with contextlib.suppress(EOFError):
+        for number in range(_MOST_PAGES):
+            image.seek(number)
+            pages.append((-image.width * image.height, number))
     number = min(pages)[1]
     image.seek(number)
     return number
@@ -261,7 +274,7 @@ def _decode_other(data, header, factor):
     """TIFF, WebP, BMP and others: by Pillow where it is not the first page that counts, else by OpenCV."""
     if header.mode.startswith(("F", "I;32")):
         raise _Damaged(f"the {header.kind} file has samples of 32 bits, expected 8 or 16")
-    if damage := containers.damage(data, header.kind):
+    if damage := containers.damage(data, header.kind, header.page):
         raise _Damaged(damage)
     if header.page == 0:
         try:

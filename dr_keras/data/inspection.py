@@ -5,7 +5,7 @@ import dataclasses
 import cv2
 import numpy as np
 
-from dr_keras.data.decoding import read_image
+from dr_keras.data.decoding import read_image, unforeseen
 from dr_keras.data.duplicates import fingerprint
 from dr_keras.data.fundus import (
     FieldOfView,
@@ -52,9 +52,14 @@ class Inspection:
 def inspect_file(path):
     """Reads one photograph and returns its `Inspection`; never raises for a bad file."""
     try:
-        image = read_image(path, min_side=_DECODED_SIDE)
+        return _inspect(read_image(path, min_side=_DECODED_SIDE))
     except InputError as error:
         return Inspection(unreadable=str(error).removeprefix(f"{path}: "))
+    except Exception as error:  # no photograph ends a run
+        return Inspection(unreadable=unforeseen(error))
+
+
+def _inspect(image):
     image = without_white_surround(image)
     view = find_field_of_view(image)
     return Inspection(

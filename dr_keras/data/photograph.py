@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 
 from dr_keras.data import decoding, dicom, fundus, normalization, quality, synthetic
+from dr_keras.errors import InputError
 
 _DRAWN_HEIGHT = 512  # pixels, where a synthetic photograph is wanted whole
 _BGR_RATIO = 1.3  # mean blue over mean red: a retina reflects far more red than blue
@@ -28,6 +29,21 @@ class PreparedImage:
     pixels: np.ndarray
     field_of_view: fundus.FieldOfView
     sha256: str
+
+
+def _photographs_fault(method):
+    """Makes an error that no check foresaw the photograph's own: whatever is wrong with one ends no run."""
+
+    @functools.wraps(method)
+    def guarded(self, *arguments, **options):
+        try:
+            return method(self, *arguments, **options)
+        except InputError:
+            raise
+        except Exception as error:
+            raise InputError(f"{self.name}: {decoding.unforeseen(error)}") from error
+
+    return guarded
 
 
 class Photograph:
@@ -60,6 +76,7 @@ class Photograph:
             self._pixels = _Array(_checked_array(source))
         self._crops = {}
 
+    @_photographs_fault
     def prepare(self, image_size, steps=()):
         """Makes the square image around the field of view.
 
@@ -76,12 +93,14 @@ class Photograph:
         square, view = self._crop(image_size, steps)
         return PreparedImage(normalization.normalize(square, steps), view, self._pixels.sha256())
 
+    @_photographs_fault
     def gradability(self, image_size, limits=None):
         """Judges the square image of a size, before any normalisation: see `quality.gradability`."""
         square, view = self._crop(image_size)
         circle = fundus.FieldOfView.of_square(image_size, view.found)
         return quality.gradability(square, circle, limits, 2 * view.radius, self._pixels.quantization())
 
+    @_photographs_fault
     def frame(self, max_side):
         """Returns the photograph, upright, with a longer side of at most `max_side` pixels: uint8 RGB.
 

@@ -21,7 +21,7 @@ from dr_keras.data.parallel import map_in_order
 from dr_keras.data.photograph import Photograph
 from dr_keras.data.synthetic import is_synthetic
 from dr_keras.errors import InputError
-from dr_keras.files import atomic_path, sole_writer, write_json
+from dr_keras.files import atomic_path, read_text, sole_writer, write_json
 
 FORMAT = 1  # raised whenever the pixels that a photograph gives change
 MANIFEST = "manifest.json"
@@ -195,7 +195,7 @@ def read_rows(folder, number):
 
 def _read_json(path):
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
+        return json.loads(read_text(path))
     except FileNotFoundError:
         return None
     except ValueError:

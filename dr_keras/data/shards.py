@@ -1,5 +1,7 @@
 """Prepared images, read by position, with what is known of each."""
 
+import math
+import os
 from pathlib import Path
 
 import numpy as np
@@ -62,7 +64,7 @@ class PreparedDataset:
     def _open(self, number):
         path = shard_paths(self.folder, number)[0]
         try:
-            return np.load(path, mmap_mode="r")
+            return _Shard(path)
         except (OSError, ValueError, EOFError) as error:
             raise InputError(
                 f"{path}: not a whole shard ({error}); delete the folder and prepare it again"
@@ -77,8 +79,25 @@ class PreparedDataset:
         images = np.empty((len(indices), self.image_size, self.image_size, 3), np.uint8)
         for target, index in zip(images, indices, strict=True):
             shard, row = self._positions[index]
-            target[...] = self._shards[shard][row]
+            self._shards[shard].read(row, target)
         return images
+
+
+class _Shard:
+    """An array's file, read row by row: if it was mapped, all that was read would count as this process'."""
+
+    def __init__(self, path):
+        self._file = open(path, "rb", buffering=0)
+        np.lib.format.read_magic(self._file)  # as `preparation` writes it, of version 1.0
+        (count, *row_shape), _, dtype = np.lib.format.read_array_header_1_0(self._file)
+        self._start, self._row_bytes = self._file.tell(), math.prod(row_shape) * dtype.itemsize
+        expected = self._start + count * self._row_bytes
+        if (size := os.fstat(self._file.fileno()).st_size) < expected:
+            raise ValueError(f"{size} bytes, expected {expected}")
+
+    def read(self, row, target):
+        """Fills a contiguous array with a row."""
+        os.preadv(self._file.fileno(), [target.data], self._start + row * self._row_bytes)
 
 
 class StoredPhotograph:

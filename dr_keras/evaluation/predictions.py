@@ -40,16 +40,15 @@ def read_predictions(path):
         InputError: if the file is missing, isn't such a table, or holds a value that can't be read.
     """
     try:
-        with open(path, encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file)
-            missing = [name for name in COLUMNS if name not in (reader.fieldnames or ())]
-            if missing:
-                raise InputError(f"{path}: expected the columns {','.join(COLUMNS)}; no {missing[0]}")
-            rows = [_read_row(path, reader.line_num, row) for row in reader]
+        found, lines = files.read_csv(path)
     except OSError as error:
         raise InputError(f"{path}: expected a table of predictions: {error.strerror}") from error
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path}: expected a table of predictions in UTF-8: {error}") from error
+    except csv.Error as error:
+        raise InputError(f"{path}: expected a table of predictions: {error}") from error
+    missing = [name for name in COLUMNS if name not in found]
+    if missing:
+        raise InputError(f"{path}: expected a table with the columns {','.join(COLUMNS)}; no {missing[0]}")
+    rows = [_read_row(path, line, row) for line, row in lines]
     names, types = (*COLUMNS, PATIENT), ("str", "int64", "float64", "float64", "float64", "str")
     columns = list(zip(*rows)) or [()] * len(names)
     return {
@@ -60,8 +59,7 @@ def read_predictions(path):
 def _read_row(path, line, row):
     try:
         numbers = [float("nan") if row[name] == "" else float(row[name]) for name in COLUMNS[2:]]
-        image = files.plain_text(row["image"])
-        return image, int(row["label"]), *numbers, files.plain_text(row.get(PATIENT) or image)
+        return row["image"], int(row["label"]), *numbers, row.get(PATIENT) or row["image"]
     except (TypeError, ValueError):
         found = {name: row[name] for name in COLUMNS}
         raise InputError(f"{path}: line {line}: expected a label and numbers, found {found}") from None

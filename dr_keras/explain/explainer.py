@@ -26,6 +26,7 @@ _METHODS = {
     "occlusion": (occlusion_map, occlusion_grid),
 }
 METHODS = tuple(_METHODS)
+_BATCH_PIXELS = 2**21  # two images of 1024 px, with whose maps 0.1 GB each is held
 
 
 def best_method(models):
@@ -100,7 +101,7 @@ class Explainer:
             architecture) are averaged cell by cell; the results are averaged over the photograph.
         method: one of `METHODS`.
         max_side: longest side of an explanation, in pixels; smaller photographs keep their size.
-        batch_size: number of photographs in a batch.
+        batch_size: number of photographs in a batch; fewer for networks of large images.
         normalization: preprocessing steps that the models expect; see `data.normalization`.
         thresholds: four increasing scores that separate the grades, for captions.
         quality: `QualityLimits` of a photograph that can be graded; None takes the defaults.
@@ -230,6 +231,7 @@ def load_photographs(photographs, sizes, max_side=1024, batch_size=8, normalizat
     load = functools.partial(
         _load, sizes=sorted(sizes), max_side=max_side, steps=normalization, limits=quality
     )
+    batch_size = max(1, min(batch_size, _BATCH_PIXELS // max(sizes) ** 2))
     for batch in batches_ahead(load, photographs, batch_size):
         yield [loaded for _, loaded in batch]
 

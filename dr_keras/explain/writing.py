@@ -3,6 +3,7 @@
 import collections
 import contextlib
 import dataclasses
+import os
 from pathlib import Path, PurePath
 
 import cv2
@@ -19,6 +20,7 @@ from dr_keras.grades import DEFAULT_THRESHOLDS, score_to_grade
 TABLE, LESIONS_TABLE = "maps.csv", "lesions.csv"
 # The scores of the single models stand between `score` and `grade`.
 _LESION_FIELDS = tuple(field.name for field in dataclasses.fields(Lesion))
+_LONGEST = 240  # bytes of a name, with which a number and a suffix still fit what file systems allow
 COLUMNS = ("image", "map", "label", "score", "grade", "energy_outside", "error", "reason")
 SHEETS = {
     "contact_sheet": "Photographs and maps by predicted grade",
@@ -157,6 +159,7 @@ def distinct_names(paths):
         depths |= {path: depths[path] + 1 for path in alike}
     taken = set(SHEETS)
     for path, name in names.items():
+        name = names[path] = os.fsdecode(os.fsencode(name)[-_LONGEST:])
         number = 1
         while names[path].lower() in taken:  # eye.jpg beside eye.png
             number += 1

@@ -27,8 +27,8 @@ call its signatures with `inference.loaded_saved_model.load_saved_model(path).gr
 """
 
 import os
+import secrets
 import shutil
-import tempfile
 from pathlib import Path
 
 from tensorflow.core.protobuf import fingerprint_pb2
@@ -62,7 +62,8 @@ def export_saved_model(graders, output_dir, rules=None, name=None):
     with files.sole_writer(output_dir):
         for leftover in output_dir.glob(f"{_TEMPORARY}*"):
             shutil.rmtree(leftover)
-        folder = Path(tempfile.mkdtemp(prefix=_TEMPORARY, dir=output_dir))
+        folder = output_dir / f"{_TEMPORARY}{secrets.token_hex(4)}"
+        folder.mkdir()
         try:
             functions.write(folder)
             _clear_number(folder / "fingerprint.pb")
@@ -72,7 +73,6 @@ def export_saved_model(graders, output_dir, rules=None, name=None):
                 described["lesions"] = {kind: COLORS[kind] for kind in LESIONS}
             files.write_json(folder / EXTRA / METADATA, described)
             warm_up.write_requests(folder / EXTRA / warm_up.FILE, name, functions.signatures)
-            folder.chmod(0o755)
             version = output_dir / str(max(versions(output_dir), default=0) + 1)
             os.rename(folder, version)
         except BaseException:

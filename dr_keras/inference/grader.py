@@ -166,9 +166,10 @@ class Grader:
         photograph = Photograph(source)
         try:
             prepared = photograph.prepare(self.image_size, self.rules.normalization)
+            fault = photograph.gradability(self.image_size, self.rules.quality)[1]
         except InputError as error:
             return photograph.name, None, photograph.reason(error)
-        return photograph.name, prepared, photograph.gradability(self.image_size, self.rules.quality)[1]
+        return photograph.name, prepared, fault
 
 
 def _check_some(photographs):

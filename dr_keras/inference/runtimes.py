@@ -117,7 +117,7 @@ class TFLiteRuntime(_Exported):
             self._interpreter = Interpreter(**source, num_threads=threads)
             self._run = self._interpreter.get_signature_runner("pixels")
         except (ValueError, RuntimeError, OSError) as error:
-            raise InputError(f"{name}: {FOREIGN} ({str(error).splitlines()[0]})") from None
+            raise InputError(f"{name}: {FOREIGN} ({_first_line(error)})") from None
         super().__init__(formats.read_tflite_metadata(io.BytesIO(model) if is_content else model, name))
         self._name = name
 
@@ -127,7 +127,7 @@ class TFLiteRuntime(_Exported):
         try:
             return np.array([self._run(image=one)["score"][0] for one in singles], "float64")
         except (ValueError, RuntimeError) as error:
-            raise InputError(f"{self._name}: can't be run ({str(error).splitlines()[0]})") from None
+            raise InputError(f"{self._name}: can't be run ({_first_line(error)})") from None
 
 
 class ONNXRuntime(_Exported):
@@ -150,14 +150,18 @@ class ONNXRuntime(_Exported):
             self._session = onnxruntime.InferenceSession(model if isinstance(model, bytes) else str(model))
             properties = self._session.get_modelmeta().custom_metadata_map
         except Exception as error:  # ONNX Runtime's errors have no common base class
-            raise InputError(f"{name}: {FOREIGN} ({str(error).splitlines()[0]})") from None
+            raise InputError(f"{name}: {FOREIGN} ({_first_line(error)})") from None
         super().__init__(formats.parse_metadata(lambda: properties[formats.METADATA], name))
+        self._name = name
 
     def score(self, images, network=None):
-        """See `Runtime.score`."""
+        """See `Runtime.score`; `InputError` where a damaged file only shows when it is run."""
         # One by one: many at once would take gigabytes, and no less time.
         singles = (np.asarray(image[None], "float32") for image in images)
-        return np.array([self._session.run(None, {"image": one})[0][0, 0] for one in singles], "float64")
+        try:
+            return np.array([self._session.run(None, {"image": one})[0][0, 0] for one in singles], "float64")
+        except Exception as error:  # see above
+            raise InputError(f"{self._name}: can't be run ({_first_line(error)})") from None
 
 
 class SavedModelRuntime(_Exported):
@@ -214,6 +218,11 @@ def _open_keras(path):
         return KerasRuntime(networks)
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
+
+
+def _first_line(error):
+    """An error's words, on one line; its kind where it has none."""
+    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def name_of(path):

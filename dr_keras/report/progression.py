@@ -1,6 +1,5 @@
 """The course of the disease by score: photographs in increasing order (P1 section 3.4, figure 11)."""
 
-import csv
 import dataclasses
 from pathlib import Path
 
@@ -99,10 +98,6 @@ def write_progression(output_dir, shown, thresholds=DEFAULT_THRESHOLDS):
     grades = score_to_grade(shown.scores, thresholds).astype(int)
     rows = zip(shown.images, shown.labels, shown.scores, grades, strict=True)
     style.write_png(output_dir / "progression.png", progression_figure(shown))
-    with (
-        files.atomic_path(output_dir / "progression.csv") as temporary,
-        open(temporary, "w", encoding="utf-8", newline="") as file,
-    ):
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(COLUMNS)
-        writer.writerows([position, *row] for position, row in enumerate(rows, start=1))
+    with files.csv_rows(output_dir / "progression.csv", COLUMNS) as write:
+        for position, row in enumerate(rows, start=1):
+            write([position, *row])

@@ -132,7 +132,9 @@ def _add_page(app, predictor, token, save_dir):
         async def give():
             return Response(text, headers=headers, media_type=kind)
 
-    add_file("/", grading_page.index(about, '<link rel="icon" href="data:,">'), "text/html")
+    head = '<link rel="icon" href="data:,">'
+    index = grading_page.index(about, head, on_server=True, takes_dicom=page_answers.takes_dicom())
+    add_file("/", index, "text/html")
     add_file("/page.css", grading_page.style(), "text/css")
     add_file("/page.js", grading_page.text("page.js"), "text/javascript")
     source = resources.files(__package__).joinpath("page", "source.js")
@@ -145,6 +147,7 @@ def _add_page(app, predictor, token, save_dir):
         if save_dir is not None:
             reason = await asyncio.to_thread(saved_photographs.save, save_dir, data, result)
             result |= {"not_saved": reason} if reason else {}
+        result |= await asyncio.to_thread(page_answers.shown, data)
         return JSONResponse(result)
 
     @app.post("/occlude")

@@ -2,16 +2,20 @@
 
 import base64
 import datetime
+import importlib.util
 
 import cv2
 import numpy as np
 
+from dr_keras.data import dicom
 from dr_keras.data.photograph import Photograph
 from dr_keras.errors import InputError
 from dr_keras.report import grading_page
 from dr_keras.serving.forms import DEFAULT_SIGNATURE
 from dr_keras.serving.refusal import Refused, one_line
 from dr_keras.serving.servable import EXPLAIN, OCCLUDE, PHOTOGRAPHS
+
+_TIFF_STARTS = (b"II*\0", b"MM\0*")
 
 
 def page_model(servable):
@@ -103,6 +107,25 @@ def report(servable, data, result, name=""):
         page_model(servable), name, now, told, _reduced(data), picture and base64.b64decode(picture),
         result.get("map_words"),
     )  # fmt: skip
+
+
+def takes_dicom():
+    """Whether DICOM files can be read here: whether the extra `dicom` is installed."""
+    return importlib.util.find_spec("pydicom") is not None
+
+
+def shown(data):
+    """What a page needs beside the answer to show a photograph that browsers can't.
+
+    Args:
+        data: bytes of the photograph's file, which has been graded.
+
+    Returns:
+        Dict for JSON: of a DICOM or TIFF file `photograph_jpeg`, reduced, base64; of others nothing.
+    """
+    if not (dicom.is_dicom(data) or data.startswith(_TIFF_STARTS)):
+        return {}
+    return {"photograph_jpeg": base64.b64encode(_reduced(data)).decode()}
 
 
 def _reduced(data):

@@ -1,4 +1,4 @@
-"""DICOM files for a model that knows JPEG and PNG alone: the picture goes on, the patient doesn't."""
+"""Photographs for a model that knows JPEG and PNG alone, and nothing of damage that libjpeg fills."""
 
 import cv2
 
@@ -6,29 +6,34 @@ from dr_keras.data import decoding, dicom
 from dr_keras.errors import InputError
 
 _NAME = "photograph"
+_KNOWN = ("JPEG", "PNG")
+_CHECK = 8  # the reduction at which a JPEG is decoded to see whether it is whole
+_PNG_START = b"\x89PNG\r\n\x1a\n"
 
 
 def plain_bytes(data, frame=None):
-    """The photograph of a DICOM file as a PNG, lossless and without its header; other bytes as they are.
+    """The photograph of a TIFF, WebP, BMP or DICOM file as a PNG: lossless, upright, without its header.
+
+    JPEG and PNG files are returned as they are, and so is what is no photograph: the model says why.
 
     Args:
         data: bytes of a file.
         frame: number of the photograph, from 1, in a DICOM file of several.
 
     Raises:
-        InputError: if the DICOM file can't be decoded; the reason alone.
+        InputError: if it is a DICOM file without that photograph, or can't be decoded; the reason alone.
     """
-    if not dicom.is_dicom(data):
-        return data
     try:
-        pixels = decoding.decode_image(data, _NAME, header=decoding.read_header(data, _NAME, frame))
-    except InputError as error:
-        raise InputError(str(error).removeprefix(f"{_NAME}: ")) from None
-    return cv2.imencode(".png", pixels[..., ::-1], [cv2.IMWRITE_PNG_COMPRESSION, 1])[1].tobytes()
+        header = _header(data, frame)
+    except InputError:
+        if dicom.is_dicom(data):
+            raise
+        return data
+    return _plain(data, header)
 
 
 def plain_rows(rows, max_pixels):
-    """Makes each row that is a DICOM file plain.
+    """Makes each row plain, and finds the damage that the model wouldn't see.
 
     Args:
         rows: object array of bytes.
@@ -41,14 +46,46 @@ def plain_rows(rows, max_pixels):
     """
     plain, reasons, too_large = rows.copy(), {}, []
     for place, data in enumerate(rows):
-        if not isinstance(data, bytes) or not dicom.is_dicom(data):
+        if not isinstance(data, bytes):
             continue
         try:
-            header = dicom.read_header(data, _NAME)
-            if header.width * header.height > max_pixels:
+            header = _header(data)
+            if header and header.width * header.height > max_pixels:
                 too_large.append(place)
-            else:
-                plain[place] = plain_bytes(data)
+                continue
+            plain[place] = _plain(data, header)
+            if header and header.kind == "JPEG":
+                _decoded(data, header, _CHECK)
+        except decoding.TooLarge:
+            too_large.append(place)
         except InputError as error:
-            plain[place], reasons[place] = b"", str(error).removeprefix(f"{_NAME}: ")
+            plain[place], reasons[place] = b"", str(error)
     return plain, reasons, too_large
+
+
+def _header(data, frame=None):
+    """What a file says of itself; None of a PNG, to which a look at its header costs as much as decoding."""
+    if data.startswith(_PNG_START):
+        return None
+    try:
+        return decoding.read_header(data, _NAME, frame)
+    except InputError as error:
+        raise _reason_alone(error) from None
+
+
+def _plain(data, header):
+    if header is None or header.kind in _KNOWN:
+        return data
+    pixels = _decoded(data, header)
+    return cv2.imencode(".png", pixels[..., ::-1], [cv2.IMWRITE_PNG_COMPRESSION, 1])[1].tobytes()
+
+
+def _decoded(data, header, factor=1):
+    try:
+        return decoding.decode_image(data, _NAME, factor, header)
+    except InputError as error:
+        raise _reason_alone(error) from None
+
+
+def _reason_alone(error):
+    return type(error)(str(error).removeprefix(f"{_NAME}: "))

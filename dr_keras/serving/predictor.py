@@ -17,6 +17,7 @@ from dr_keras.serving.servable import OCCLUDE, PHOTOGRAPHS
 
 # Share of the time for an answer that may pass in the queue; requests that would wait longer are refused.
 _PATIENCE = 0.5
+_DECODED_AT_ONCE = 2  # requests whose photographs are made plain, each some 0.2 GB at most
 _BATCH_PIXELS = 100e6  # decoded in one batch at most; preparing them takes some 2 GB
 
 
@@ -31,6 +32,7 @@ class Predictor:
 
     def __init__(self, servable, limits, observe=None):
         self.servable, self.limits = servable, limits
+        self._decoding = asyncio.Semaphore(_DECODED_AT_ONCE)
         self._batcher = Batcher(
             self._run, limits.max_batch, limits.max_wait, limits.max_queue, _BATCH_PIXELS,
             _PATIENCE * limits.seconds, observe,
@@ -54,14 +56,14 @@ class Predictor:
             Refused: 400 for wrong inputs, photographs of too many pixels, or if none of the photographs can
                 be read; 413 and 503 where the queue has no room; 504 if it takes too long.
         """
-        inputs, reasons = await self._plain(inputs)
-        rows = _split(inputs, self.servable.inputs(signature))
-        costs = [self._cost(number, row) for number, row in enumerate(rows)]
-        if signature == OCCLUDE:
-            costs = [_BATCH_PIXELS] * len(rows)  # each goes alone: the others wait no longer than for one
-        shapes = tuple((name, array.shape[1:]) for name, array in sorted(inputs.items()))
         try:
             async with asyncio.timeout(self.limits.seconds):
+                inputs, reasons = await self._plain(inputs)
+                rows = _split(inputs, self.servable.inputs(signature))
+                costs = [self._cost(number, row) for number, row in enumerate(rows)]
+                if signature == OCCLUDE:
+                    costs = [_BATCH_PIXELS] * len(rows)  # each goes alone: the others wait no longer for it
+                shapes = tuple((name, array.shape[1:]) for name, array in sorted(inputs.items()))
                 results = await self._batcher.submit((signature, shapes), rows, costs)
         except TimeoutError:
             raise self.too_late() from None
@@ -81,13 +83,14 @@ class Predictor:
         await self._batcher.close()
 
     async def _plain(self, inputs):
-        """Inputs whose DICOM files are made plain, and {number: why it can't be read} of those that can't."""
+        """Inputs whose photographs are JPEG or PNG, and {number: reason} of those that can't be read."""
         rows = inputs.get(PHOTOGRAPHS)
         if rows is None or rows.ndim != 1:
             return inputs, {}
-        rows, reasons, too_large = await asyncio.to_thread(
-            plain_photographs.plain_rows, rows, self.limits.max_pixels
-        )
+        async with self._decoding:
+            rows, reasons, too_large = await asyncio.to_thread(
+                plain_photographs.plain_rows, rows, self.limits.max_pixels
+            )
         if too_large:
             raise self._too_large(too_large[0])
         return inputs | {PHOTOGRAPHS: rows}, reasons

@@ -1,7 +1,5 @@
 """The history of a training: one row per epoch."""
 
-import csv
-import io
 import math
 import warnings
 
@@ -29,8 +27,7 @@ def kappa_of_scores(labels, scores, thresholds):
 
 def write_history(path, history):
     """Writes the rows of a history as CSV, atomically."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=list(history[0]))
-    writer.writeheader()
-    writer.writerows(history)
-    files.write_text(path, text.getvalue())
+    columns = list(history[0])
+    with files.csv_rows(path, columns) as write:
+        for row in history:
+            write([row[name] for name in columns])

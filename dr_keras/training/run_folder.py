@@ -7,9 +7,7 @@ At the top lie `run.cfg`, which reruns it, and `audit.json`.
 """
 
 import contextlib
-import csv
 import fcntl
-import io
 from pathlib import Path
 
 import numpy as np
@@ -88,12 +86,9 @@ def read_flags(path):
 
 def write_splits(path, records, splits):
     """Writes `split.csv`: image, patient, level, split of every record, atomically."""
-    text = io.StringIO()
-    writer = csv.writer(text)
-    writer.writerow(_COLUMNS)
-    for record, split in zip(records, splits, strict=True):
-        writer.writerow([record.image, record.patient, record.grade, split])
-    files.write_text(path, text.getvalue())
+    with files.csv_rows(path, _COLUMNS) as write:
+        for record, split in zip(records, splits, strict=True):
+            write([record.image, record.patient, record.grade, split])
 
 
 def read_splits(path):
@@ -193,8 +188,7 @@ def check_report_dir(output_dir):
 
 def _split_rows(path):
     try:
-        with open(path, newline="", encoding="utf-8") as file:
-            return list(csv.DictReader(file))
+        return [row for _, row in files.read_csv(path)[1]]
     except FileNotFoundError:
         return []
 

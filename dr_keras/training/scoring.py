@@ -7,6 +7,7 @@ import tensorflow as tf
 from dr_keras.data.pipeline import evaluation_batches
 from dr_keras.models.grader_model import network_and_front
 
+_BATCH_PIXELS = 2**23  # 32 images of 512 px
 PIXELS_AT_ONCE = 2**20  # one image of 1024 px: more take 0.3 GB each, and no less time on processors
 
 
@@ -75,12 +76,12 @@ class DatasetScorer:
     Args:
         grader: model from `build_grader`.
         prepared: `PreparedDataset` of the grader's image size.
-        batch_size: photographs in a batch.
+        batch_size: photographs in a batch; fewer of large ones, since several batches are under way at once.
     """
 
     def __init__(self, grader, prepared, batch_size=32):
         self._prepared = prepared
-        self._batch_size = batch_size
+        self._batch_size = max(1, min(batch_size, _BATCH_PIXELS // prepared.image_size**2))
         self._step = scoring_step(grader)
 
     def __call__(self, indices, progress=None):

@@ -1,4 +1,5 @@
 import os
+import shutil
 from pathlib import Path
 
 import cv2
@@ -100,6 +101,15 @@ def test_a_photograph_replaced_by_one_of_as_many_bytes_is_prepared_again(photogr
         assert prepared.folder == again.folder
         images.append(prepared.read([0]))
     assert not np.array_equal(images[0], images[1])
+
+
+def test_folders_of_one_relative_name_are_told_apart(photographs, tmp_path, monkeypatch):
+    made = []
+    for name in ("first", "second"):
+        shutil.copytree(photographs, tmp_path / name / "data")  # copies keep the times, too
+        monkeypatch.chdir(tmp_path / name)
+        made.append(open_prepared("data", "auto", 32, cache_dir=tmp_path / "cache").folder)
+    assert made[0] != made[1]
 
 
 def test_unreadable_photographs_are_left_out_by_name(photographs, tmp_path):

@@ -171,6 +171,22 @@ def test_a_tiff_of_float_samples_is_refused_by_name():
         decode_image(data, "floats")
 
 
+def test_a_tiff_of_a_compression_that_is_not_read_is_refused_by_name(draw_photograph):
+    data = encoded(Image.fromarray(draw_photograph(0)), "TIFF", compression="lzma")
+    with pytest.raises(InputError, match=r"eye: the TIFF file is damaged, or its compression \(.*lzma\)"):
+        decode_image(data, "eye")
+
+
+@pytest.mark.parametrize("factor", [0.5, 0.9, 1.1, 2])
+@pytest.mark.parametrize("side", ["height", "width"])
+def test_a_jpeg_whose_header_tells_another_size_is_refused(draw_photograph, side, factor):
+    data = jpeg_of(draw_photograph)
+    place = data.index(b"\xff\xc0") + (5 if side == "height" else 7)
+    told = int(factor * int.from_bytes(data[place : place + 2], "big"))
+    with pytest.raises(InputError, match="eye: the JPEG file is (damaged|truncated)"):
+        decode_image(data[:place] + told.to_bytes(2, "big") + data[place + 2 :], "eye")
+
+
 @pytest.mark.parametrize("seed", range(12))
 def test_a_damaged_jpeg_is_refused_or_all_but_the_same(draw_photograph, capfd, seed):
     """What a decoder fills or guesses must not be graded in silence."""

@@ -140,6 +140,18 @@ def test_other_names_of_columns_and_eyes(tmp_path):
     ]
 
 
+def test_columns_of_any_name(tmp_path):
+    write(tmp_path, "clinic.csv", "Image,Photo,ICDR both,MRN\nold,a_left.jpg,3,77\nold,b.jpg,1,78\n")
+    touch(tmp_path, "a_left.jpg", "b.jpg")
+    found = load_dataset(tmp_path, headings={"image": "photo", "level": "ICDR both", "patient": "MRN"})
+    assert summary(found) == [("a_left.jpg", 3, "77", "left", ""), ("b.jpg", 1, "78", "", "")]
+    with pytest.raises(InputError, match="no column 'Grade', which --columns names for level .columns found"):
+        load_dataset(tmp_path, headings={"level": "Grade"})
+    with pytest.raises(InputError, match="--columns names those of a CSV file; this is the layout folders"):
+        touch(tmp_path / "classes", "0/a.jpg")
+        load_dataset(tmp_path / "classes", headings={"level": "Grade"})
+
+
 def test_messidor2_drops_ungradable_and_reads_pairs(tmp_path):
     header = "image_id,adjudicated_dr_grade,adjudicated_dme,adjudicated_gradable\n"
     write(tmp_path, "messidor_data.csv", header + "a_PP.png,0.0,0,1\nb_PP.png,,,0\nIM2.jpg,3,1,1\n")
@@ -237,7 +249,7 @@ def test_folders_without_splits(tmp_path):
         ("NoDR", 0),
         ("Mild", 1),
         ("mild NPDR", 1),
-        ("2-Moderate", 2),
+        ("2 - Moderate", 2),
         ("grade_3", 3),
         ("Severe", 3),
         ("Proliferate_DR", 4),

@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 from prepared_folders import write_prepared
 
-from dr_keras.data import decoding
+from dr_keras.data import decoding, fundus, inspection
 from dr_keras.data.photograph import Photograph
+from dr_keras.data.preparation import prepare_or_reason
 from dr_keras.data.shards import StoredPhotograph
 from dr_keras.data.synthetic import draw_fundus
 from dr_keras.explain.explainer import Explainer
@@ -35,6 +36,28 @@ def decodes(monkeypatch):
 
     monkeypatch.setattr(decoding, "decode_image", counting)
     return found
+
+
+def test_no_unforeseen_error_ends_a_run(eye, monkeypatch, tmp_path):
+    other, find = tmp_path / "other.png", fundus.find_field_of_view
+    cv2.imwrite(str(other), draw_fundus(1, 1, 300).image[..., ::-1])
+
+    def failing(image):
+        if image.shape[0] == 300:
+            raise ZeroDivisionError("float\ndivision")
+        return find(image)
+
+    monkeypatch.setattr(fundus, "find_field_of_view", failing)
+    monkeypatch.setattr(inspection, "find_field_of_view", failing)
+    reason = "can't be prepared (ZeroDivisionError: float division)"
+    good, bad, nameless = Grader.of_networks([grader_of(128)]).grade([str(eye), str(other), "a\0b.jpg"])
+    assert good.gradable and not bad.readable and bad.reason == reason
+    assert not nameless.readable and "null" in nameless.reason
+    assert prepare_or_reason(str(other), 128) == (None, reason)
+    assert inspection.inspect_file(str(other)).unreadable == reason
+    explainer = Explainer([[grader_of(128)]], "gradcam")
+    found = [(name, told) for name, _, told in explainer([str(eye), str(other)])]
+    assert found == [(str(eye), ""), (str(other), reason)]
 
 
 def grader_of(image_size, **rules):

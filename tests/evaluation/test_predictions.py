@@ -64,12 +64,12 @@ def test_reads_a_table_without_rows(tmp_path):
     "content, message",
     [
         (None, "expected a table of predictions: No such file"),
-        (b"", "expected the columns image,label,score,grade,referable; no image"),
+        (b"", "expected a table with the columns image,label,score,grade,referable; no image"),
         (b"image,score,grade\na,1,1\n", "no label"),
         (b"image,label,score,grade,referable\na,1,0.9,1,0\nb,1,high,1,0\n", "line 3: .*'score': 'high'"),
         (b"image,label,score,grade,referable\na,1\n", "line 2: "),
         (b"image,label,score,grade,referable\na,,0.9,1,0\n", "line 2: "),
-        (b"\x89PNG\xff\xfe", "in UTF-8"),
+        (b"\x89PNG\xff\xfe", "expected a table with the columns"),
     ],
 )
 def test_refuses_other_files(tmp_path, content, message):

@@ -25,6 +25,7 @@ NAN = float("nan")
         (["1.jpg", "1.png", "A.jpg", "a.jpg"], ["1", "1-2", "A", "a-2"]),
         (["a/b_1.jpg", "a/b/1.jpg", "c/1.jpg"], ["a_b_1", "a_b_1-2", "c_1"]),
         (["/1.jpg", "/d/1.jpg"], ["1", "d_1"]),
+        ([f"x/{'b' * 251}.jpg", f"y/{'b' * 251}.jpg"], ["b" * 240, f"{'b' * 240}-2"]),
         (["contact_sheet.png"], ["contact_sheet-2"]),
         (["runs/ram.128/", "two.dots.keras"], ["ram", "two.dots"]),
         ([], []),

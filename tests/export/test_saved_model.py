@@ -2,6 +2,7 @@
 
 import io
 import os
+import stat
 import subprocess
 import sys
 
@@ -173,7 +174,12 @@ def test_versions_are_never_overwritten(make_grader, tmp_path, monkeypatch):
     (tmp_path / "3").mkdir(parents=True)
     (tmp_path / ".export-left").mkdir()  # of an export that was killed
     grader = make_grader(head="dense")
-    assert export_saved_model([grader], tmp_path).name == "4"
+    before = os.umask(0o027)
+    try:
+        assert export_saved_model([grader], tmp_path).name == "4"
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "4").stat().st_mode) == 0o750
     assert sorted(path.name for path in tmp_path.iterdir()) == ["3", "4"]
     model = load_saved_model(tmp_path)
     assert model.version == 4 and not model.explains
@@ -191,6 +197,10 @@ def test_versions_are_never_overwritten(make_grader, tmp_path, monkeypatch):
 def test_what_is_no_model_is_named(tmp_path):
     with pytest.raises(InputError, match="no SavedModel there"):
         load_saved_model(tmp_path)
+    tf.saved_model.save(tf.Module(), str(tmp_path / "foreign/1"))
+    for load in (load_saved_model, load_grader):
+        with pytest.raises(InputError, match="foreign/1: not exported by scripts/export.py"):
+            load(tmp_path / "foreign")
 
 
 def test_saved_model_cli_shows_and_runs_it(exported, photographs, tmp_path):

@@ -1,6 +1,8 @@
 """TFLite models, run by LiteRT, against the Keras networks that they were made of."""
 
 import json
+import subprocess
+import sys
 import zipfile
 
 import numpy as np
@@ -58,6 +60,34 @@ def test_int8_is_small_and_takes_the_mean_shift_back(run):
     scores = TFLiteRuntime(metadata.into_tflite(content, described)).score(images)
     assert len(content) < 0.6 * len(whole)  # a tiny network's graph is half of its file
     assert abs(np.mean(scores - expected)) < 0.005 and np.corrcoef(scores, expected)[0, 1] > 0.99
+
+
+def test_flipped_bytes_end_in_one_line(run, tmp_path):
+    """Each copy in turn, in a process of its own: a crash there would be seen."""
+    model, prepared = run
+    images = prepared.read(np.arange(12))
+    described = metadata.describe(model.networks, model.rules, "int8")
+    whole = metadata.into_tflite(tflite.convert(model.networks, "int8", images), described)
+    for seed in range(12):
+        rng, data = np.random.default_rng(seed), bytearray(whole)
+        for place in rng.integers(0, len(data), 30):
+            data[place] ^= 1 << int(rng.integers(8))
+        (tmp_path / f"{seed}.tflite").write_bytes(data)
+    code = (
+        "import numpy, sys\n"
+        "from dr_keras import InputError, load_grader\n"
+        "for name in sys.argv[1:]:\n"
+        "    try:\n"
+        "        load_grader(name).score_prepared(numpy.zeros((1, 128, 128, 3), 'uint8'))\n"
+        "        print('run')\n"
+        "    except InputError as error:\n"
+        "        print(error)\n"
+    )
+    names = sorted(map(str, tmp_path.glob("*.tflite")))
+    done = subprocess.run([sys.executable, "-c", code, *names], capture_output=True, text=True, timeout=100)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert len(lines) == 12 and sum(line.startswith(str(tmp_path)) for line in lines) > 5, lines
 
 
 def test_nothing_is_written_below_the_agreement_asked_for(run, tmp_path):

@@ -137,7 +137,7 @@ def opened(browser, address):
 
 
 def grade(page, *paths):
-    """Chooses files and waits until all are done; returns their cards, the last first."""
+    """Chooses files and waits until all are done; returns their cards, in the order chosen."""
     page.set_input_files("#choose", [str(path) for path in paths])
     page.locator("#status", has_text=re.compile("^Done")).wait_for(timeout=60000)
     return page.locator("article")
@@ -199,7 +199,7 @@ def test_what_cannot_be_graded_is_said_as_on_the_server(opened, grader, photogra
     names = ("blue.png", "notes.jpg", "cut.jpg", "other.png")
     cards = grade(page, *(photographs / name for name in names))
     assert page.locator("#status").inner_text() == "Done. 1 of 4 photographs graded."
-    told = dict(zip(names, reversed([card.locator(".problem").inner_text() for card in cards.all()])))
+    told = dict(zip(names, (card.locator(".problem").inner_text() for card in cards.all()), strict=True))
     assert (
         told["blue.png"]
         == f"This photograph can't be graded: {grader.grade(photographs / 'blue.png').reason}."
@@ -207,9 +207,9 @@ def test_what_cannot_be_graded_is_said_as_on_the_server(opened, grader, photogra
     assert "not an image, or its header is damaged" in told["notes.jpg"]
     assert told["cut.jpg"] == "This file can't be graded: the JPEG file is truncated."
     assert told["other.png"] == ""
-    assert cards.last.locator(".grade").inner_text() == "Not gradable"
+    assert cards.first.locator(".grade").inner_text() == "Not gradable"
     with page.expect_download() as download:
-        cards.last.get_by_role("button", name="Download report").click()
+        cards.first.get_by_role("button", name="Download report").click()
     download.value.save_as(tmp_path / "report.html")
     report = Page((tmp_path / "report.html").read_text(encoding="utf-8"))
     assert "not gradable" in report.words and "[[" not in report.words and len(report.pictures()) == 1

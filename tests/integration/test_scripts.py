@@ -99,6 +99,21 @@ def test_the_report_is_one_page_with_its_photographs(report):
     assert "http" not in page.words and "net5 at 128 px" in page.words
 
 
+def test_the_shipped_grader_is_the_default(tmp_path):
+    for script, output in (("evaluate", "--output_dir"), ("progression", "--output_dir")):
+        done = run(script, "--data_dir=nowhere", f"{output}={tmp_path / script}")
+        check_refused(done, "nowhere: no such folder")
+
+
+def test_libraries_say_nothing_unless_asked(trained, dataset):
+    environment = {name: value for name, value in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"}
+    arguments = f"--model={trained[0] / 'fold_0'}", dataset[0] / "00.png"
+    quiet = run("predict", *arguments, env=environment)
+    assert quiet.returncode == 0 and quiet.stderr == "" and quiet.stdout.count("\n") == 2
+    told = run("predict", "--tensorflow_log", *arguments, env=environment)
+    assert told.returncode == 0 and "log messages" in told.stderr
+
+
 def test_evaluate_without_the_page(tmp_path, trained):
     run_dir, cache, _ = trained
     arguments = [f"--model={run_dir}", f"--cache_dir={cache}", "--noreport", "--thresholds=1,2,3,3.5"]

@@ -104,6 +104,13 @@ def test_lesion_networks_have_the_same_scores_on_openvino(tmp_path):
     np.testing.assert_allclose([float(word) for word in done.stdout.split()], expected, atol=1e-4)
 
 
+@pytest.mark.parametrize("script", ["predict", "explain"])
+def test_another_backend_is_refused(script, tmp_path, photographs):
+    output = {"predict": f"--output={tmp_path / 'grades.csv'}", "explain": f"--output_dir={tmp_path}"}
+    done = run(script, output[script], photographs, env=os.environ | {"KERAS_BACKEND": "jax"})
+    check_refused(done, "KERAS_BACKEND=jax", "tensorflow")
+
+
 def test_an_exported_model_has_its_own_engine(tmp_path, photographs):
     (tmp_path / "model.onnx").write_bytes(b"any")
     done = run("predict", f"--model={tmp_path / 'model.onnx'}", "--engine=openvino", photographs)

@@ -97,6 +97,36 @@ def test_what_cannot_be_graded_is_refused(server, path, photographs, make, reaso
         assert status == 400 and reason in answer["error"], answer
 
 
+@pytest.mark.parametrize("form", ["TIFF", "WEBP", "BMP"])
+def test_other_formats_are_graded_as_by_predict(server, path, photographs, form):
+    pixels = Image.open(io.BytesIO(photographs[1])).convert("RGB")
+    png, other = io.BytesIO(), io.BytesIO()
+    pixels.save(png, "PNG")
+    pixels.save(other, form, **({"lossless": True} if form == "WEBP" else {}))
+    expected = server.post("/grade", png.getvalue())[1]
+    status, answer = server.post("/grade", other.getvalue())
+    assert ("photograph_jpeg" in answer) == (form == "TIFF")  # which browsers can't show
+    answer.pop("photograph_jpeg", None)
+    assert status == 200 and answer == expected
+    status, answer = server.post(path, {"instances": [b64(other.getvalue()[:-3000])]})
+    assert status == 400 and answer["error"].startswith("photograph 0: ")
+
+
+def test_damage_that_a_decoder_fills_is_refused(server, path, photographs):
+    whole = photographs[0]
+    third = len(whole) // 3
+    for damaged in (
+        whole[:third] + b"\xff\xd9",
+        whole[:third] + bytes(3000) + whole[third + 3000 :],
+        whole[:third] + whole[third + 3000 :],
+    ):
+        for status, answer in (
+            server.post("/grade", damaged),
+            server.post(path, {"instances": [b64(damaged)]}),
+        ):
+            assert status == 400 and "the JPEG file is" in answer["error"], answer
+
+
 def resident():
     """Bytes of memory that this process holds."""
     pages = int(Path("/proc/self/statm").read_text().split()[1])
@@ -337,7 +367,10 @@ def test_dicom_files_are_graded_and_kept_without_the_patient(tiny, picture, tmp_
     several = made.file_bytes(made.dataset_of(np.stack([pixels, pixels[:, ::-1]])))
     with serving(tiny, save_dir=tmp_path / "kept") as server:
         status, answer = server.post("/grade", data)
+        shown = base64.b64decode(answer.pop("photograph_jpeg"))
         assert status == 200 and answer == server.post("/grade", png)[1]
+        size = Image.open(io.BytesIO(shown)).size
+        assert size == pixels.shape[1::-1] and not any(word.encode() in shown for word in made.IDENTIFYING)
         status, answer = server.post("/grade", several)
         assert status == 400 and "2 frames, each a photograph of its own" in answer["error"]
         rows = [{"b64": base64.b64encode(each).decode()} for each in (png, ct, data)]

@@ -38,7 +38,7 @@ def open_page(browser, server, **options):
 
 
 def grade(page, *paths):
-    """Chooses files and waits until all are done; returns their cards, the last first."""
+    """Chooses files and waits until all are done; returns their cards, in the order chosen."""
     page.set_input_files("#choose", [str(path) for path in paths])
     page.locator("#status", has_text=re.compile("^Done")).wait_for(timeout=60000)
     return page.locator("article")
@@ -101,7 +101,7 @@ def test_bad_files_are_told_and_stop_nothing(browser, server, files):
     page, _ = open_page(browser, server)
     cards = grade(page, files / "blue.png", files / "notes.jpg", files / "eye1.jpg")
     assert cards.count() == 3 and page.locator("#status").inner_text() == "Done. 1 of 3 photographs graded."
-    eye, notes, blue = (cards.nth(k) for k in range(3))
+    blue, notes, eye = (cards.nth(k) for k in range(3))
     assert re.fullmatch(r"Grade \d: .+", eye.locator(".grade").inner_text())
     assert not eye.locator(".problem").is_visible()
     assert "not an image" in notes.get_by_role("alert").inner_text()
@@ -111,6 +111,20 @@ def test_bad_files_are_told_and_stop_nothing(browser, server, files):
     keep_picture(page, "bad_files")
     page.get_by_role("button", name="Clear all results").click()
     assert cards.count() == 0 and page.evaluate("document.activeElement.id") == "choose"
+
+
+def test_a_dicom_file_is_shown_though_no_browser_knows_it(browser, server, photographs, tmp_path):
+    import dicom_files as made
+
+    pixels = cv2.imdecode(np.frombuffer(photographs[3], np.uint8), cv2.IMREAD_COLOR)[..., ::-1]
+    (tmp_path / "eye.dcm").write_bytes(made.file_bytes(made.dataset_of(pixels)))
+    page, _ = open_page(browser, server)
+    assert ".dcm" in page.locator("#choose").get_attribute("accept")
+    card = grade(page, tmp_path / "eye.dcm")
+    assert card.locator(".grade").inner_text().startswith("Grade ")
+    widths = card.locator("img:visible").evaluate_all("(all) => all.map((image) => image.naturalWidth)")
+    assert widths == [pixels.shape[1]] * 3
+    keep_picture(page, "dicom")
 
 
 def test_phone(browser, server, files):

@@ -7,6 +7,7 @@ from dr_keras.data.layouts import own, public
 from dr_keras.data.records import FundusDataset
 from dr_keras.errors import InputError
 
+_CSV = "csv"
 # name -> (what is looked for, finder, reader), in the order in which they are tried
 _LAYOUTS = {
     "idrid": (
@@ -31,7 +32,7 @@ _LAYOUTS = {
         public.find_ddr,
         public.read_ddr,
     ),
-    "csv": ("labels.csv or a single CSV file", own.find_csv, own.read_csv),
+    _CSV: ("labels.csv or a single CSV file", own.find_csv, own.read_csv),
     "folders": (
         "class folders 0-4 or No_DR ... Proliferate_DR",
         own.find_folders,
@@ -41,12 +42,13 @@ _LAYOUTS = {
 LAYOUT_NAMES = tuple(_LAYOUTS)
 
 
-def load_dataset(data_dir, layout="auto"):
+def load_dataset(data_dir, layout="auto", headings=None):
     """Reads the labels of a dataset and finds its photographs, without opening them.
 
     Args:
         data_dir: its folder, or a CSV file of `image,level[,patient][,eye][,split]`.
         layout: one of `LAYOUT_NAMES`, or "auto" to recognise it from the files.
+        headings: dict of some of `own.COLUMNS` to what they are called in the layout "csv".
 
     Returns:
         A `FundusDataset`. Rows without a photograph on disk are left out and noted.
@@ -62,10 +64,12 @@ def load_dataset(data_dir, layout="auto"):
     if not root.exists():
         raise InputError(f"{data_dir}: no such folder or CSV file")
     name = _recognise(root) if layout == "auto" else layout
+    if headings and name != _CSV:
+        raise InputError(f"{data_dir}: --columns names those of a CSV file; this is the layout {name}")
     sought, find, read = _LAYOUTS[name]
     if not find(root):
         raise InputError(f"{data_dir}: no {name} dataset here; looked for {sought}")
-    records, notes = read(root)
+    records, notes = read(root, headings) if name == _CSV else read(root)
     if not records:
         raise InputError(f"{data_dir}: " + ("; ".join(notes) or "the dataset has no photographs"))
     folder = root if root.is_dir() else root.parent

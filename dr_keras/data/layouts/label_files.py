@@ -63,7 +63,7 @@ def parse_grade(text, row):
     return int(value)
 
 
-def read_rows(path, required, optional=(), other_names=None):
+def read_rows(path, required, optional=(), other_names=None, headings=None):
     """Reads a CSV file.
 
     A byte-order mark, Windows line ends, `;` for `,`, unnamed columns, spaces around names and cells,
@@ -74,6 +74,7 @@ def read_rows(path, required, optional=(), other_names=None):
         required: names of columns that must be there.
         optional: names of columns that read as "" where they aren't.
         other_names: dict of some of these to what they are called besides; the first that is there is taken.
+        headings: dict of some of these to what they are called in this file, and nothing else.
 
     Returns:
         List of `Row`s that hold these columns.
@@ -88,10 +89,17 @@ def read_rows(path, required, optional=(), other_names=None):
         found = next((other for other in (name, *others) if other in positions), None)
         if found is not None:
             positions[name] = positions[found]
+    named = {name: positions.get(heading.lower()) for name, heading in (headings or {}).items()}
+    for name, position in named.items():
+        if position is None:
+            raise InputError(
+                f"{path}: no column {headings[name]!r}, which --columns names for {name} "
+                f"(columns found: {_listed(header)})"
+            )
+    positions |= named
     missing = [name for name in required if name.lower() not in positions]
     if missing:
-        found = ", ".join(name for name in header if name) or "none"
-        raise InputError(f"{path}: no column {missing[0]!r} (columns found: {found})")
+        raise InputError(f"{path}: no column {missing[0]!r} (columns found: {_listed(header)})")
     wanted = [name.lower() for name in (*required, *optional)]
     rows = []
     for number, cells in lines:
@@ -100,6 +108,10 @@ def read_rows(path, required, optional=(), other_names=None):
         if any(values.values()):
             rows.append(Row(str(path), number, values))
     return rows
+
+
+def _listed(header):
+    return ", ".join(name for name in header if name) or "none"
 
 
 def read_list(path):

@@ -14,6 +14,7 @@ from dr_keras.data.layouts.photograph_files import (
 from dr_keras.data.records import Record
 from dr_keras.data.suffixes import DICOM_SUFFIXES
 
+COLUMNS = ("image", "level", "patient", "eye", "split")  # the first two must be there
 _SPLIT_NAMES = {
     "": "",
     "train": "train",
@@ -49,14 +50,16 @@ def find_csv(root):
     return files[0] if len(files) == 1 else None
 
 
-def read_csv(root):
+def read_csv(root, headings=None):
     """Reads a CSV file with the columns `image,level[,patient][,eye][,split]`, or others of their names.
+
+    `headings` is a dict of some of `COLUMNS` to what they are called in this file.
 
     Images are paths or names of files in the CSV's folder. DICOM files, and names like EyePACS's, tell
     patient and eye where the columns don't.
     """
     path = find_csv(root)
-    rows = read_rows(path, ("image", "level"), ("patient", "eye", "split"), _OTHER_NAMES)
+    rows = read_rows(path, COLUMNS[:2], COLUMNS[2:], _OTHER_NAMES, headings)
     labels = [_label(row) for row in rows]
     records, missing, notes = make_records(path.parent, labels, PhotographIndex(path.parent))
     notes = [f"{path.name}: {note}" for note in notes]

@@ -121,7 +121,7 @@ def evaluate_maps(models, unseen, methods=("ram",), max_side=1024, batch_size=8,
         `above`, which methods have and baselines lack. Methods are named
         "ram/NETWORK_SIZE"; "fused" is the mean of the models' RAMs (P2 section 4.5.2); the baselines are
         "random" (noise, cell by cell), "centre" (a Gaussian on the middle) and "randomised/NETWORK_SIZE"
-        (the RAM of the same network before any training).
+        (the RAM of as many of the same networks before any training).
     """
     rows = collections.defaultdict(lambda: collections.defaultdict(list))
     results = _scored(models, unseen, methods, max_side, batch_size, np.random.default_rng(seed))
@@ -143,14 +143,16 @@ def model_labels(models):
 
 def _scored(models, unseen, methods, max_side, batch_size, generator):
     """Yields for each photograph a dict of (method, lesion) to the measures of `score_map`."""
-    untrained = [[_untrained(model.networks[0])] for model in models] if "ram" in methods else []
+    has_baseline = "ram" in methods
+    untrained = [untrained_networks(model.networks) if has_baseline else () for model in models]
     sizes = {model.image_size for model in models}
     groups = collections.defaultdict(list)
     for one in unseen:
         groups[one.networks].append(one.photograph)
     for networks, photographs in groups.items():
         graders = networks_at(models, networks)
-        explainers = dict(_explainers(model_labels(models), graders, untrained, methods))
+        baselines = [own[: len(used)] for own, used in zip(untrained, graders, strict=True)]
+        explainers = dict(_explainers(model_labels(models), graders, baselines, methods))
         remaining = iter(photographs)
         paths = [photograph.path for photograph in photographs]
         for batch in load_photographs(paths, sizes, max_side, batch_size, common_normalization(models)):
@@ -161,12 +163,27 @@ def _scored(models, unseen, methods, max_side, batch_size, generator):
                 yield _score(next(remaining), named, generator)
 
 
-def _untrained(grader):
-    """The same network before any training; a score that starts from zero, whose map is flat, at random."""
-    clone = keras.models.clone_model(grader)
+def untrained_networks(networks):
+    """As many networks before any training, each of other weights, as a model's folds have.
+
+    A score that starts from zero, whose map is flat, starts at random. From the second network on the
+    channels of every kernel are in another order, since all start from the same seed.
+
+    Args:
+        networks: Keras models of one architecture.
+    """
+    return [_untrained(network, number) for number, network in enumerate(networks)]
+
+
+def _untrained(grader, number):
+    clone, rng = keras.models.clone_model(grader), np.random.default_rng(number)
+    for weight in clone.trainable_weights if number else ():
+        if len(weight.shape) > 1:
+            values = weight.numpy()[..., rng.permutation(weight.shape[-1])]
+            weight.assign(values[..., rng.permutation(weight.shape[-2]), :])
     score = network_of(clone).layers[-1]
     if is_linear_unit(score) and not score.kernel.numpy().any():
-        score.kernel.assign(keras.random.normal(score.kernel.shape, seed=0))
+        score.kernel.assign(keras.random.normal(score.kernel.shape, seed=number))
     return clone
 
 
@@ -177,14 +194,14 @@ def readable(path, photograph, reason):
     return photograph
 
 
-def _explainers(labels, graders, untrained, methods):
+def _explainers(labels, graders, baselines, methods):
     for method in methods:
         for label, own in zip(labels, graders, strict=True):
             yield f"{method}/{label}", Explainer([own], method)
     if "ram" in methods:
         if len(graders) > 1:
             yield FUSED, Explainer(graders)
-        for label, own in zip(labels, untrained, strict=True):
+        for label, own in zip(labels, baselines, strict=True):
             yield f"{RANDOMISED}/{label}", Explainer([own])
 
 

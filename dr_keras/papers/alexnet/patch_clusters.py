@@ -47,8 +47,7 @@ def read_patches(folder):
     """
     path = Path(folder) / TABLE
     try:
-        with open(path, newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
+        rows = [row for _, row in files.read_csv(path)[1]]
         known = [(row["image"], int(row["label"]), float(row["score_drop"])) for row in rows]
     except (OSError, KeyError, TypeError, ValueError, csv.Error):
         raise InputError(
@@ -158,12 +157,10 @@ def stages_over_clusters(clusters, labels, images, seed=0, num_permutations=999)
 
 def write_table(path, table, clusters, places):
     """Writes a CSV table with one row per patch: number, photograph, true grade, drop, cluster, position."""
-    with files.atomic_path(path) as temporary, open(temporary, "w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(("patch", "image", "label", "score_drop", "cluster", "x", "y"))
+    with files.csv_rows(path, ("patch", "image", "label", "score_drop", "cluster", "x", "y")) as write:
         for number, (x, y) in enumerate(places):
             known = table.images[number], table.labels[number], table.drops[number], clusters[number]
-            writer.writerow([number, *known, round(float(x), 4), round(float(y), 4)])
+            write([number, *known, round(float(x), 4), round(float(y), 4)])
 
 
 def _at_most(features, k):

@@ -1,6 +1,5 @@
 """Abnormal patches: windows of a photograph that lower the score when hidden (P1 section 3.3)."""
 
-import csv
 import dataclasses
 from pathlib import Path
 
@@ -186,11 +185,7 @@ def write_patches(output_dir, patches, places, records, labels, scores, image_si
             temporary.write_bytes(cv2.imencode(".png", cut[..., ::-1])[1].tobytes())
         known = (record.image, int(labels[position]), float(scores[position]), round(patch.drop, 6))
         rows.append([name, *known, top, left, height, width])
-    with (
-        files.atomic_path(output_dir / TABLE) as temporary,
-        open(temporary, "w", encoding="utf-8", newline="") as file,
-    ):
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(COLUMNS)
-        writer.writerows(rows)
+    with files.csv_rows(output_dir / TABLE, COLUMNS) as write:
+        for row in rows:
+            write(row)
     return output_dir / TABLE

@@ -21,10 +21,10 @@ let shown = 0; // photographs with maps, for the names of their buttons
 // Of the photographs sent since all were last done: all, those done, and those among them that got a grade.
 let [total, done, graded] = [0, 0, 0];
 
-function show(item) {
+function show(item, before) {
   const card = element("result").content.firstElementChild.cloneNode(true);
   card.querySelector("h3").textContent = item.file.name || "Photograph";
-  results.prepend(card);
+  results.insertBefore(card, before);
   item.card = card;
   element("clear").hidden = false;
 }
@@ -47,7 +47,7 @@ function range(grade) {
 
 function fill(item, result) {
   const { card, file } = item;
-  const original = URL.createObjectURL(file);
+  const original = result.photograph ?? URL.createObjectURL(file);
   for (const image of card.querySelectorAll(".original")) image.src = original;
   const [facts, heading] = [card.querySelector("dl"), card.querySelector(".grade")];
   heading.hidden = false;
@@ -190,9 +190,10 @@ async function next() {
 function add(files) {
   if (!ready) return;
   if (done === total) done = total = graded = 0;
+  const before = results.firstElementChild; // the newest on top, in the order in which they were chosen
   for (const file of files) {
     const item = { file };
-    show(item);
+    show(item, before);
     queue.push(item);
     total += 1;
   }

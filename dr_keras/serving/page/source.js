@@ -14,9 +14,10 @@ export async function start() {
 }
 
 export async function grade(file) {
-  const { overlay_png, not_saved, ...result } = await (await ask("grade", file)).json();
+  const { overlay_png, photograph_jpeg, not_saved, ...result } = await (await ask("grade", file)).json();
   const remark = not_saved && `Graded, but the server couldn't keep the photograph: ${not_saved}.`;
-  return { ...result, remark, overlay: overlay_png && address(overlay_png) };
+  const photograph = photograph_jpeg && address(photograph_jpeg, "jpeg");
+  return { ...result, remark, photograph, overlay: overlay_png && address(overlay_png) };
 }
 
 export async function overlay(method, file) {
@@ -27,8 +28,8 @@ export async function report(file) {
   return (await ask("report", file)).blob();
 }
 
-function address(png) {
-  return `data:image/png;base64,${png}`;
+function address(picture, kind = "png") {
+  return `data:image/${kind};base64,${picture}`;
 }
 
 function post(path, file) {

@@ -16,7 +16,7 @@ import tensorflow as tf
 from dr_keras.data.harmless_changes import Changes, changed_copy
 from dr_keras.data.parallel import batches_ahead
 from dr_keras.errors import InputError
-from dr_keras.files import atomic_path
+from dr_keras.files import atomic_path, sole_writer
 from dr_keras.models.grader_model import network_and_front
 from dr_keras.training.protocol import Interrupted
 
@@ -108,15 +108,21 @@ class FeatureCache:
         if key != self._key:
             shape = (len(self._prepared), len(views), *trunk.output.shape[1:])
             self._key, self._features = key, load_rows(path, shape)
-        known = ~np.isnan(self._features.reshape(len(self._features), -1)[:, 0])
-        todo = np.unique(np.asarray(indices)[~known[indices]])
+        todo = np.unique(np.asarray(indices)[~_known(self._features)[indices]])
         if len(todo):
             try:
                 self._compute(todo, views, _trunk_step(grader, trunk))
             finally:
                 with contextlib.suppress(OSError):  # the disk is read-only or full: they stay in memory
-                    save_rows(path, self._features)
+                    self._share(path)
         return self._features[indices]
+
+    def _share(self, path):
+        """Writes what is known, with what another process has written meanwhile."""
+        with sole_writer(path.parent):
+            unknown = ~_known(self._features)
+            self._features[unknown] = load_rows(path, self._features.shape)[unknown]
+            save_rows(path, self._features)
 
     def _compute(self, todo, views, step):
         made = batches_ahead(lambda n: views.of(self._prepared.read(np.array([n]))[0], int(n)), todo, _BATCH)
@@ -128,6 +134,10 @@ class FeatureCache:
             self._features[positions] = features.reshape(len(batch), len(views), *features.shape[1:])
             if self._should_stop():
                 raise Interrupted(self._prepared.folder)
+
+
+def _known(features):
+    return ~np.isnan(features.reshape(len(features), -1)[:, 0])
 
 
 def load_rows(path, shape, dtype=np.float16):

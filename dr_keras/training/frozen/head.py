@@ -1,5 +1,6 @@
 """Training a head on a frozen backbone, whose features are computed once (P1 section 2.2)."""
 
+import time
 from pathlib import Path
 
 import keras
@@ -35,8 +36,8 @@ def cross_entropy(grades, probabilities):
 class HeadFit:
     """Trains the layers behind a frozen backbone on its stored features; a `protocol.FitProtocol`.
 
-    `model.keras` is the epoch with the least validation loss (P1 section 3.2). Of the hooks it calls `say`
-    and `should_stop`. It takes seconds, so a stopped one starts over.
+    `model.keras` is the epoch with the least validation loss (P1 section 3.2). Of the hooks it calls `say`,
+    `on_step` and `should_stop`. It takes seconds, so a stopped one starts over.
 
     Args:
         task: `FitTask` whose configuration has `freeze_through`.
@@ -65,15 +66,18 @@ class HeadFit:
         validation = cache.of(self.grader, trunk, task.validation)
         self._validation_features = tf.constant(validation[:, 0], tf.float32)
         self._step = tf.function(self._train_step, reduce_retracing=True)
+        self.steps = steps_per_epoch(len(task.training), config.batch_size)
+        self.progress = {"epoch": 0, "step": 0, "history": []}
 
     def run(self):
         """Trains all epochs and keeps the best. Returns a `FitResult`."""
-        history, best = [], None
+        history, best = self.progress["history"], None
         for epoch in range(self.config.epochs):
             row = {"epoch": epoch, **self._run_epoch(epoch), **self._validate()}
             if is_best(row, history, "val_loss", sign=-1):
                 best = epoch, self._head.get_weights()
             history.append(row)
+            self.progress |= {"epoch": epoch + 1, "step": 0}
             if self.hooks.should_stop():
                 raise Interrupted(self.run_dir)
         self._head.set_weights(best[1])
@@ -88,14 +92,17 @@ class HeadFit:
         rate = learning_rate(self.config, epoch)
         self._optimizer.learning_rate.assign(rate)
         grades, rng = self._grades[0], np.random.default_rng((self.config.seed, epoch))
-        steps = steps_per_epoch(len(grades), self.config.batch_size)
-        order = _order(grades, steps * self.config.batch_size, epoch, self.config.sampling, rng)
-        losses = []
-        for chosen in np.split(order, steps):
+        order = _order(grades, self.steps * self.config.batch_size, epoch, self.config.sampling, rng)
+        losses, start = [], time.perf_counter()
+        for step, chosen in enumerate(np.split(order, self.steps), start=1):
             turns = rng.integers(ORIENTATIONS, size=len(chosen))
             features = tf.constant(self._features[chosen, turns], tf.float32)
             losses.append(self._step(features, tf.constant(grades[chosen], tf.float32)))
-        return {"learning_rate": rate, "loss": float(np.mean([float(loss) for loss in losses]))}
+            self.progress["step"] = step
+            speed = step * self.config.batch_size / (time.perf_counter() - start)
+            self.hooks.on_step(self, losses[-1], speed)
+        loss = float(np.mean([float(loss) for loss in losses]))
+        return {"learning_rate": rate, "loss": loss, "images_per_second": speed}
 
     def _train_step(self, features, grades):
         with tf.GradientTape() as tape:

@@ -7,7 +7,12 @@ from dr_keras.data.lesion_masks import ANY_LESION, masked_synthetic_photographs
 from dr_keras.data.records import Record
 from dr_keras.errors import InputError
 from dr_keras.evaluation.maps.localisation import MEASURES
-from dr_keras.evaluation.maps.map_evaluation import evaluate_maps, find_unseen_networks, model_labels
+from dr_keras.evaluation.maps.map_evaluation import (
+    evaluate_maps,
+    find_unseen_networks,
+    model_labels,
+    untrained_networks,
+)
 from dr_keras.evaluation.maps.method_comparison import table
 from dr_keras.inference.grader import load_grader
 from dr_keras.models.grader_model import build_grader
@@ -102,6 +107,15 @@ def test_every_method_is_beside_the_baselines(scored):
             assert set(rows[ANY_LESION][measure]) == {"value", "low", "high"}
     prevalences = {rows[ANY_LESION]["prevalence"]["value"] for rows in result.values()}
     assert len(prevalences) == 1 and 0 < prevalences.pop() < 0.3
+
+
+def test_the_randomised_baseline_has_as_many_networks_all_of_other_weights(scored):
+    run = scored[0][0]
+    first, second = untrained_networks(run.networks)
+    images = np.random.default_rng(0).integers(0, 256, (4, 128, 128, 3)).astype("float32")
+    scores = [np.ravel(network(images)) for network in (first, second)]
+    assert len(run.networks) == 2 and np.isfinite(scores).all()
+    assert np.abs(scores[0] - scores[1]).max() > 1e-3
 
 
 def test_grad_cam_of_pooled_networks_scores_as_their_ram(scored):

@@ -1,6 +1,7 @@
 """Heads on a frozen trunk: cached features, losses, and what stays as it was."""
 
 import dataclasses
+import io
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from dr_keras.training.division import divide
 from dr_keras.training.frozen import backbone_features
 from dr_keras.training.frozen.backbone_features import FeatureCache, trunk_of
 from dr_keras.training.frozen.head import HeadFit, cross_entropy
+from dr_keras.training.progress import ProgressBar
 from dr_keras.training.protocol import FitTask, Hooks, Interrupted
 from dr_keras.training.scoring import DatasetScorer
 from dr_keras.training.stages import train_stages
@@ -85,6 +87,17 @@ def test_features_are_computed_once(prepared, monkeypatch):
     assert read[2] == [2, 4] and np.abs(changed - first[::-1]).max() > 0.01
 
 
+def test_two_runs_at_once_lose_nothing_of_each_other(tmp_path):
+    prepared = write_prepared(tmp_path, noise_images(40, 128), GRADES)
+    grader = build_grader(net5(128, width=0.1), 128, (90, 60, 30), (70, 50, 30))
+    trunk, first, second = trunk_of(network_of(grader), "conv11"), *(FeatureCache(prepared) for _ in range(2))
+    first.of(grader, trunk, np.array([1]))
+    second.of(grader, trunk, np.array([1, 2]))
+    first.of(grader, trunk, np.array([3]))  # which has read the file before 2 was written
+    rows = np.load(next(prepared.folder.glob("features-*.npy")))
+    assert np.flatnonzero(~np.isnan(rows.reshape(len(rows), -1)[:, 0])).tolist() == [1, 2, 3]
+
+
 def test_a_stop_keeps_the_features_that_are_done(tmp_path, monkeypatch):
     prepared = write_prepared(tmp_path, noise_images(40, 128), GRADES)
     grader = build_grader(net5(128, width=0.1), 128, (90, 60, 30), (70, 50, 30))
@@ -115,7 +128,7 @@ def test_only_the_head_changes_and_the_model_is_whole(prepared, tmp_path):
     assert errors.mean() == pytest.approx(min(losses), rel=0.01)
     assert losses[0] > min(losses)
     assert (tmp_path / "history.csv").read_text().splitlines()[0] == (
-        "epoch,learning_rate,loss,val_loss,val_quadratic_weighted_kappa"
+        "epoch,learning_rate,loss,images_per_second,val_loss,val_quadratic_weighted_kappa"
     )
 
 
@@ -124,6 +137,21 @@ def test_same_seed_same_weights(prepared, tmp_path):
     runs = [fit(prepared, tmp_path / str(n), cache, seed=seed) for n, seed in enumerate((1, 1, 2))]
     first, same, other = ([row["loss"] for row in run.run().history] for run in runs)
     assert first == same and first != other
+
+
+def test_a_heads_epochs_are_told(prepared, tmp_path):
+    told = io.StringIO()
+    bar = ProgressBar(stream=told)
+    head = fit(prepared, tmp_path)
+    head.hooks = Hooks(say=lambda line: None, on_step=bar)
+    history = head.run().history
+    bar.close()
+    lines = told.getvalue().splitlines()
+    assert len(lines) == CONFIG.epochs
+    for number, (line, row) in enumerate(zip(lines, history, strict=True), start=1):
+        kappa = row["val_quadratic_weighted_kappa"]
+        told_of = f"epoch {number}/5: loss {row['loss']:.3f}, validation kappa {kappa:.3f}, "
+        assert line.startswith(told_of) and " min left, " in line
 
 
 def test_wrong_layers_and_losses(prepared, tmp_path):
