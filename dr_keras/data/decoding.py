@@ -11,7 +11,7 @@ import numpy as np
 import simplejpeg
 from PIL import Image
 
-from dr_keras.data import containers, dicom, dicom_pixels
+from dr_keras.data import containers, dicom, dicom_pixels, tears
 from dr_keras.errors import InputError
 
 MAX_PIXELS = 150_000_000  # three times the largest fundus cameras; guards against decompression bombs
@@ -30,6 +30,8 @@ _PNG_START, _PNG_PIXELS = b"\x89PNG\r\n\x1a\n", (b"IHDR", b"PLTE", b"IDAT", b"IE
 # What the libraries would print of damaged and of large files is said here, once and with the file's name.
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+warnings.filterwarnings("ignore", category=UserWarning, module="PIL.TiffImagePlugin")  # of damaged metadata
+warnings.filterwarnings("ignore", category=UserWarning, module="PIL.JpegImagePlugin")
 # With what image data end; the decoders of TensorFlow and browsers fill what is missing and say nothing.
 ENDINGS = {"JPEG": b"\xff\xd9", "PNG": b"IEND\xaeB`\x82"}
 
@@ -54,7 +56,7 @@ def read_image(path, min_side=None):
     file, frame = dicom.split_frame(path)
     data, name = read_bytes(file), str(path)
     header = read_header(data, name, frame)
-    return decode_image(data, name, header.reduction(min_side), header)
+    return decode_photograph(data, name, header.reduction(min_side), header)
 
 
 def read_bytes(path):
@@ -76,8 +78,17 @@ def unforeseen(error):
     return f"can't be prepared ({' '.join(f'{type(error).__name__}: {error}'.split())})"
 
 
+def decode_photograph(data, name, factor=1, header=None):
+    """Decodes the bytes of one photograph as `decode_image` does; one that is torn is refused, too."""
+    header = header or read_header(data, name)
+    image = decode_image(data, name, factor, header)
+    if tears.is_torn(image) or (header.kind == "WEBP" and tears.is_overrun(image)):
+        raise InputError(f"{name}: the picture is torn, as if its file was damaged")
+    return image
+
+
 def decode_image(data, name, factor=1, header=None):
-    """Decodes the bytes of one photograph; errors and result as for `read_image`.
+    """Decodes the bytes of one picture; errors and result as for `read_image`.
 
     Of a file with several pages the largest is taken. What lies behind a picture's end is passed over, and so
     are metadata that can't be read.

@@ -79,7 +79,7 @@ def read_prepared(photograph, size, steps=()):
 
 def _read_mask(path):
     """A mask file as bool (height, width): where any of its channels isn't black."""
-    return fundus.brightest_channel(decoding.read_image(path)) > 0
+    return fundus.brightest_channel(decoding.decode_image(decoding.read_bytes(path), str(path))) > 0
 
 
 def _cover(mask, height, width):

@@ -158,7 +158,7 @@ class _Encoded:
         """The picture at the smallest scale that keeps one of the sides at so many pixels."""
         factor = self._header.reduction(shorter_side, longer_side)
         if factor not in self._images:
-            self._images[factor] = decoding.decode_image(self._data, self._name, factor, self._header)
+            self._images[factor] = decoding.decode_photograph(self._data, self._name, factor, self._header)
         return self._images[factor]
 
     def size(self, image):

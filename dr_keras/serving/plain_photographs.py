@@ -7,7 +7,7 @@ from dr_keras.errors import InputError
 
 _NAME = "photograph"
 _KNOWN = ("JPEG", "PNG")
-_CHECK = 8  # the reduction at which a JPEG is decoded to see whether it is whole
+_CHECKED_SIDE = 512  # pixels that a JPEG's shorter side keeps where it is decoded to see whether it is whole
 _PNG_START = b"\x89PNG\r\n\x1a\n"
 
 
@@ -55,7 +55,7 @@ def plain_rows(rows, max_pixels):
                 continue
             plain[place] = _plain(data, header)
             if header and header.kind == "JPEG":
-                _decoded(data, header, _CHECK)
+                _decoded(data, header, header.reduction(_CHECKED_SIDE))
         except decoding.TooLarge:
             too_large.append(place)
         except InputError as error:
@@ -82,7 +82,7 @@ def _plain(data, header):
 
 def _decoded(data, header, factor=1):
     try:
-        return decoding.decode_image(data, _NAME, factor, header)
+        return decoding.decode_photograph(data, _NAME, factor, header)
     except InputError as error:
         raise _reason_alone(error) from None
 

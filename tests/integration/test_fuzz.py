@@ -1,11 +1,12 @@
 """Two thousand damaged files: nothing but a grade or a reason comes of them.
 
-A PNG has checksums, and damage to a JPEG mostly makes libjpeg warn. In TIFF, WebP and BMP flipped bits show
-nowhere; so do some in JPEG. How many of those are graded otherwise than the whole file is held here.
+A PNG has checksums, and damage to a JPEG mostly makes libjpeg warn. In the others flipped bits show nowhere
+but in the picture, where they are looked for. How many are graded otherwise than the whole file is held here.
 """
 
 import collections
 import io
+import os
 
 import numpy as np
 import pytest
@@ -15,8 +16,9 @@ from dr_keras.data.synthetic import draw_fundus
 from dr_keras.inference.grader import load_grader
 
 FILES = 2000
-# Of 400 files each, how many may be graded more than `MOST` off: a little more than were found.
-UNSEEN = {"JPEG": 16, "PNG": 0, "TIFF": 90, "WEBP": 60, "BMP": 70}
+SEED = int(os.environ.get("FUZZ_SEED", 0))  # of the damage, and of the eyes that are drawn
+# Of 400 files each, how many may be graded more than `MOST` off.
+UNSEEN = {"JPEG": 0, "PNG": 0, "TIFF": 0, "WEBP": 0, "BMP": 1}
 MOST = 0.2  # grade units that a damaged file's score may be off
 FORMS = {
     "JPEG": {"quality": 92},
@@ -51,9 +53,9 @@ def damaged(data, rng):
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_damaged_files_are_refused_or_graded_alike():
-    rng, grader = np.random.default_rng(0), load_grader("dr_grader_fast")
+    rng, grader = np.random.default_rng(SEED), load_grader("dr_grader_fast")
     files, expected = [], []
-    photographs = [Image.fromarray(draw_fundus(seed, seed % 5, 600).image) for seed in range(5)]
+    photographs = [Image.fromarray(draw_fundus(SEED + seed, seed, 600).image) for seed in range(5)]
     for number in range(FILES):
         form = list(FORMS)[number % len(FORMS)]
         file = io.BytesIO()
