@@ -6,6 +6,7 @@ GRADE_NAMES = ("no DR", "mild NPDR", "moderate NPDR", "severe NPDR", "proliferat
 NUM_GRADES = len(GRADE_NAMES)
 REFERABLE_GRADE = 2
 DEFAULT_THRESHOLDS = (0.5, 1.5, 2.5, 3.5)
+LIKELY_SHARE = 0.8  # probability that the grades of `likely_range` have together, at least
 
 
 def score_to_grade(scores, thresholds=DEFAULT_THRESHOLDS):
@@ -52,3 +53,18 @@ def grade_probabilities(scores, calibration):
     at_least = 1 / (1 + np.exp(-np.clip(slope * scores - np.asarray(cuts), -500, 500)))
     ends = np.ones_like(scores), np.zeros_like(scores)
     return -np.diff(np.concatenate([ends[0], at_least, ends[1]], axis=-1), axis=-1) + 0 * scores
+
+
+def likely_range(probabilities, share=LIKELY_SHARE):
+    """The grades from the lowest to the highest that have most of the probability.
+
+    Args:
+        probabilities: array (..., 5) of grades 0 to 4, as from `grade_probabilities`.
+        share: probability that they have together, at least; half of the rest is the most that lies beyond
+            each end.
+
+    Returns:
+        (lowest, highest): int arrays of the shape of `probabilities` without its last axis.
+    """
+    below, tail = np.cumsum(probabilities, axis=-1), (1 - share) / 2
+    return np.argmax(below > tail, axis=-1), np.argmax(below >= 1 - tail - 1e-12, axis=-1)

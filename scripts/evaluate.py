@@ -53,12 +53,14 @@ def main(argv):
     cli_flags.check_data()
     classifier = predictions.read_predictions(FLAGS.classifier) if FLAGS.classifier else None
     cli_flags.require_tensorflow()
-    from dr_keras.evaluation import agreement, model_comparison
+    from dr_keras.evaluation import agreement, model_comparison, statistics
     from dr_keras.report import gallery, metrics_report, report_page
 
     first, *others = [_evaluate(path, paths) for path in paths]
     scored, thresholds = first.scored, first.model.rules.thresholds
     further = {metrics_report.MODEL_SHA256: first.model.sha256} | _describe(first, thresholds)
+    if (own := statistics.own_probabilities(scored, first.model.rules, FLAGS.seed)) is not None:
+        further["own_probabilities"] = own
     if classifier:
         further["classifier"] = model_comparison.classifier_figures(
             FLAGS.classifier, classifier, scored, FLAGS.seed

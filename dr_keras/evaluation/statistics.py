@@ -16,7 +16,15 @@ from dr_keras.evaluation.agreement import accuracy
 from dr_keras.evaluation.bootstrap import bootstrap_interval
 from dr_keras.evaluation.ranking import average_precision, roc_auc
 from dr_keras.evaluation.thresholds import kappa_optimal, range_separation
-from dr_keras.grades import DEFAULT_THRESHOLDS, GRADE_NAMES, NUM_GRADES, REFERABLE_GRADE, score_to_grade
+from dr_keras.grades import (
+    DEFAULT_THRESHOLDS,
+    GRADE_NAMES,
+    NUM_GRADES,
+    REFERABLE_GRADE,
+    grade_probabilities,
+    likely_range,
+    score_to_grade,
+)
 from dr_keras.metrics import confusion_matrix, quadratic_weighted_kappa
 
 # Sensitivity and specificity that the two operating points aim at, near to what screening programmes ask for.
@@ -165,6 +173,41 @@ def calibration_figures(scored, choosing, interval):
         "intercept": intercept,
         "ece": interval(calibration.expected_calibration_error, referable, probabilities),
         "bins": calibration.reliability(referable, probabilities),
+    }
+
+
+def own_probabilities(scored, rules, seed=0, num_resamples=2000):
+    """How far the probabilities that a model itself gives can be believed; nothing is fitted.
+
+    Args:
+        scored: `EvaluationSet`.
+        rules: the model's `GradingRules`.
+        seed, num_resamples: of the bootstrap.
+
+    Returns:
+        None if the model isn't calibrated. Else a dict: `referable_ece`, the interval of the expected
+        calibration error of the probability of referable disease; `mean_probability` of it, beside
+        `prevalence`; `range_share`, the interval of the share of photographs whose grade lies in the range
+        that the model gives (`grades.likely_range`), which should be `LIKELY_SHARE` or more; and
+        `range_grades`, how many grades that range has on average.
+    """
+    if rules.calibration is None or np.isnan(scored.scores).any():
+        return None
+    interval = functools.partial(
+        bootstrap_interval, groups=scored.patients, seed=seed, num_resamples=num_resamples
+    )
+    probabilities = grade_probabilities(scored.scores, rules.calibration)
+    of_referable = probabilities[:, rules.referable_grade :].sum(axis=1)
+    outcomes = scored.labels >= rules.referable_grade
+    lowest, highest = likely_range(probabilities)
+    return {
+        "referable_ece": interval(
+            calibration.expected_calibration_error, outcomes, np.minimum(of_referable, 1)
+        ),
+        "mean_probability": float(of_referable.mean()),
+        "prevalence": float(outcomes.mean()),
+        "range_share": interval(np.mean, (lowest <= scored.labels) & (scored.labels <= highest)),
+        "range_grades": float(np.mean(highest - lowest + 1)),
     }
 
 

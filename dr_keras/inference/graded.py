@@ -1,19 +1,17 @@
 """The result of grading one photograph, and the table of many results, one row per photograph."""
 
 import dataclasses
-import itertools
 import math
 
 from dr_keras import files
 from dr_keras.counts import Counts, keeping, pass_on
-from dr_keras.grades import grade_probabilities, score_to_grade
+from dr_keras.grades import grade_probabilities, likely_range, score_to_grade
 from dr_keras.models.rules import GradingRules
 
 GRADE_COLUMNS = (
     "image", "score", "grade", "grade_name", "referable", "error", "gradable", "reason",
     "referable_probability", "lowest_grade", "highest_grade",
 )  # fmt: skip
-RANGE = 0.8  # probability that the grades from the lowest to the highest have together, at least
 NO_NUMBER = "the model's score isn't a number"
 
 
@@ -50,10 +48,7 @@ class Graded:
         """(lowest, highest) grade: each tail beyond has a probability of 0.1 at most; or None."""
         if self.probabilities is None:
             return None
-        below = list(itertools.accumulate(self.probabilities))
-        tail = (1 - RANGE) / 2
-        lowest = next(grade for grade, share in enumerate(below) if share > tail)
-        return lowest, next(grade for grade, share in enumerate(below) if share >= 1 - tail - 1e-12)
+        return tuple(int(grade) for grade in likely_range(self.probabilities))
 
     @classmethod
     def of_score(cls, image, score, fault, rules):

@@ -18,7 +18,8 @@ from dr_keras.evaluation.crossfit import EvaluationSet
 from dr_keras.evaluation.referral import apply_operating_point, choose_operating_points, proportion
 from dr_keras.evaluation.statistics import nearness
 from dr_keras.evaluation.thresholds import kappa_optimal
-from dr_keras.grades import DEFAULT_THRESHOLDS, score_to_grade
+from dr_keras.grades import DEFAULT_THRESHOLDS, grade_probabilities, score_to_grade
+from dr_keras.models.rules import GradingRules
 
 describe = functools.partial(statistics.describe, num_resamples=200)
 INTERVALS = ("precision", "recall", "auc", "signed_error")
@@ -193,3 +194,20 @@ def test_one_grade_only(labels):
     assert np.isnan(description["threshold_schemes"]["kappa_optimal"]["accuracy"]["value"])
     assert "operating points can't be chosen without both sides of grade 2" in description["notes"]
     assert len(description["notes"]) == len(set(description["notes"]))
+
+
+def test_a_models_own_probabilities_are_judged_without_fitting():
+    calibration = (2.0, 1.0, 3.0, 5.0, 7.0)
+    rng, scores = np.random.default_rng(0), np.random.default_rng(1).uniform(0, 4, 4000)
+    cumulative = grade_probabilities(scores, calibration).cumsum(axis=1)
+    drawn = (rng.uniform(size=4000)[:, None] > cumulative).sum(axis=1)
+    names = [str(number) for number in range(4000)]
+    rules = GradingRules(calibration=calibration)
+    true = statistics.own_probabilities(EvaluationSet(names, names, drawn, scores), rules, num_resamples=50)
+    assert true["referable_ece"]["value"] < 0.02 and true["range_share"]["low"] > 0.8
+    assert true["mean_probability"] == pytest.approx(true["prevalence"], abs=0.02)
+    shifted = EvaluationSet(names, names, np.maximum(drawn - 1, 0), scores)
+    false = statistics.own_probabilities(shifted, rules, num_resamples=50)
+    assert false["referable_ece"]["low"] > 0.1 and false["range_share"]["high"] < 0.9
+    assert false["mean_probability"] - false["prevalence"] > 0.1
+    assert statistics.own_probabilities(shifted, GradingRules()) is None

@@ -73,7 +73,21 @@ def calibration(metrics, pictures):
                 "Of eyes given 70 %, seven in ten should be referable: then the points lie on the line. ECE "
                 "is their mean distance from it, weighted by the number of photographs (bars).",
             ),
+            *_own_probabilities(metrics.get("own_probabilities")),
         ),
+    )
+
+
+def _own_probabilities(found):
+    """How the probabilities that the model carries did here, in words; nothing for one that has none."""
+    if found is None:
+        return ()
+    return (
+        "The probabilities that the model itself gives, which were fitted before: expected calibration error "
+        f"{interval_text(found['referable_ece'], 3)}; on average {percent(found['mean_probability'])} "
+        f"referable, where {percent(found['prevalence'])} are. The true grade lies in the range that the "
+        f"model gives for {interval_text(found['range_share'], 2)} of the photographs (0.8 or more is meant); "
+        f"the range has {number(found['range_grades'], 1)} grades on average.",
     )
 
 
