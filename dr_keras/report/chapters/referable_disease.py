@@ -86,8 +86,8 @@ def _own_probabilities(found):
         "The probabilities that the model itself gives, which were fitted before: expected calibration error "
         f"{interval_text(found['referable_ece'], 3)}; on average {percent(found['mean_probability'])} "
         f"referable, where {percent(found['prevalence'])} are. The true grade lies in the range that the "
-        f"model gives for {interval_text(found['range_share'], 2)} of the photographs (0.8 or more is meant); "
-        f"the range has {number(found['range_grades'], 1)} grades on average.",
+        f"model gives for {interval_text(found['range_share'], 2)} of the photographs (0.8 or more is "
+        f"meant); the range has {number(found['range_grades'], 1)} grades on average.",
     )
 
 
