@@ -3,6 +3,8 @@
 import contextlib
 import dataclasses
 import io
+import os
+import stat
 import warnings
 import zlib
 
@@ -62,6 +64,9 @@ def read_image(path, min_side=None):
 def read_bytes(path):
     """Reads a file whole; raises `InputError` if it is missing, empty, or no readable file."""
     try:
+        mode = os.stat(path).st_mode
+        if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):  # a pipe would be waited for
+            raise InputError(f"{path}: not a file")
         with open(path, "rb") as file:
             data = file.read()
     except IsADirectoryError:
@@ -79,11 +84,11 @@ def unforeseen(error):
 
 
 def decode_photograph(data, name, factor=1, header=None):
-    """Decodes the bytes of one photograph as `decode_image` does; one that is torn is refused, too."""
+    """Decodes the bytes of one photograph as `decode_image` does; refuses damage that the picture shows."""
     header = header or read_header(data, name)
     image = decode_image(data, name, factor, header)
-    if tears.is_torn(image) or (header.kind == "WEBP" and tears.is_overrun(image)):
-        raise InputError(f"{name}: the picture is torn, as if its file was damaged")
+    if damage := tears.damage(image, header.kind):
+        raise InputError(f"{name}: {damage}")
     return image
 
 
