@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from dr_keras import cli_flags
+from dr_keras.data import layouts, normalization
+
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = (
     "data", "models", "training", "explain", "inference", "evaluation", "report", "export", "dicom",
@@ -91,6 +94,12 @@ def test_leaves_import_no_package():
     beside = {"cli_flagfiles", "cli_requirements"}
     assert {name.split(".")[1] for name in top_level if name.startswith("dr_keras.")} <= {*LEAVES, *beside}
     assert own_parts(ROOT / "dr_keras" / "__init__.py") == {"registration"}
+
+
+def test_what_flags_offer_is_what_the_library_knows():
+    assert cli_flags.LAYOUTS == ("auto", "synthetic", *layouts.LAYOUT_NAMES)
+    assert cli_flags.NORMALIZATION == normalization.STEPS
+    assert cli_flags._CSV_COLUMNS == layouts.own.COLUMNS
 
 
 def test_only_cli_flags_uses_absl():

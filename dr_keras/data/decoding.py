@@ -28,7 +28,7 @@ UPRIGHT = {
 _REDUCED = {2: cv2.IMREAD_REDUCED_COLOR_2, 4: cv2.IMREAD_REDUCED_COLOR_4, 8: cv2.IMREAD_REDUCED_COLOR_8}
 _FORMATS = ("JPEG", "PNG", "TIFF", "WEBP", "BMP")  # Pillow's names; it knows many more
 _MOST_PAGES = 64  # of a TIFF, that are looked at for the largest
-_PNG_START, _PNG_PIXELS = b"\x89PNG\r\n\x1a\n", (b"IHDR", b"PLTE", b"IDAT", b"IEND")
+PNG_START, _PNG_PIXELS = b"\x89PNG\r\n\x1a\n", (b"IHDR", b"PLTE", b"IDAT", b"IEND")
 # What the libraries would print of damaged and of large files is said here, once and with the file's name.
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
@@ -194,7 +194,7 @@ def read_header(data, name, frame=None):
         found = dicom.read_header(data, name)
         index = dicom.frame_index(found, frame, name)
         return Header(dicom.KIND, found.width, found.height, 1, index)
-    is_png = data[: len(_PNG_START)] == _PNG_START and data[12:16] == b"IHDR"
+    is_png = data[: len(PNG_START)] == PNG_START and data[12:16] == b"IHDR"
     if is_png and len(data) > 33:  # whatever its metadata are
         width, height = (int.from_bytes(data[place : place + 4], "big") for place in (16, 20))
         return Header("PNG", width, height, _orientation_of(data))
@@ -270,7 +270,7 @@ def _decode_png(data, header, factor):
 
 def _check_png(data):
     """Raises `_Damaged` unless the chunks that make the picture are whole; others may be damaged."""
-    place = len(_PNG_START)
+    place = len(PNG_START)
     while True:
         if place + 12 > len(data):
             raise _Damaged("the PNG file is truncated")

@@ -1,5 +1,6 @@
 """Prepared images, read by position, with what is known of each."""
 
+import errno
 import math
 import os
 from pathlib import Path
@@ -96,8 +97,10 @@ class _Shard:
             raise ValueError(f"{size} bytes, expected {expected}")
 
     def read(self, row, target):
-        """Fills a contiguous array with a row."""
-        os.preadv(self._file.fileno(), [target.data], self._start + row * self._row_bytes)
+        """Fills a contiguous array with a row; `OSError` where the file has become shorter."""
+        place = self._start + row * self._row_bytes
+        if os.preadv(self._file.fileno(), [target.data], place) < self._row_bytes:
+            raise OSError(errno.EIO, "cut short since it was opened", self._file.name)
 
 
 class StoredPhotograph:

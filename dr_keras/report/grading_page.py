@@ -30,10 +30,8 @@ OUTLINED = {
     "An eye without lesions has {rest}.",
     "least": 0.005,  # grade units; of a look that adds less nothing is said
 }
-# Formats that the page lets be chosen: their names, and what a file chooser calls them.
-_FORMATS = "JPEG or PNG", "image/jpeg,image/png"
-_ON_A_SERVER = "JPEG, PNG, TIFF, WebP or BMP", f"{_FORMATS[1]},image/tiff,image/webp,image/bmp"
-_WITH_DICOM = "JPEG, PNG, TIFF, WebP, BMP or DICOM", f"{_ON_A_SERVER[1]},application/dicom,.dcm"
+# Formats that the page lets be chosen in a browser, and what file choosers call them; a server reads more.
+FORMATS = {"JPEG": "image/jpeg", "PNG": "image/png"}
 # Between such brackets stands what the page in the browser fills into a report.
 _BLANK = "[[{}]]"
 _LIMITS = {"explain": overlay.LIMITS["ram"], "occlude": overlay.LIMITS["occlusion"]}  # grade units
@@ -90,23 +88,22 @@ class PageModel:
         return [[name, value] for name, value in rows.items() if value]
 
 
-def index(about, head, on_server=False, takes_dicom=False):
+def index(about, head, formats=FORMATS):
     """The page's HTML.
 
     Args:
         about: dict that its script reads.
         head: HTML for its head.
-        on_server: whether a server reads the photographs; it knows more formats.
-        takes_dicom: whether DICOM is one of them.
+        formats: dict of the formats that may be chosen to what file choosers call them; two or more.
     """
-    formats, accepted = (_WITH_DICOM if takes_dicom else _ON_A_SERVER) if on_server else _FORMATS
+    *names, last = formats
     return string.Template(text("index.html")).substitute(
         notice_title=html_page.NOTICE_TITLE,
         notice=html_page.NOTICE,
         model=html.escape(json.dumps(about)),
         head=head,
-        formats=formats,
-        accepted=accepted,
+        formats=f"{', '.join(names)} or {last}",
+        accepted=",".join(formats.values()),
     )
 
 

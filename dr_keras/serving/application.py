@@ -132,8 +132,7 @@ def _add_page(app, predictor, token, save_dir):
         async def give():
             return Response(text, headers=headers, media_type=kind)
 
-    head = '<link rel="icon" href="data:,">'
-    index = grading_page.index(about, head, on_server=True, takes_dicom=page_answers.takes_dicom())
+    index = grading_page.index(about, '<link rel="icon" href="data:,">', page_answers.formats())
     add_file("/", index, "text/html")
     add_file("/page.css", grading_page.style(), "text/css")
     add_file("/page.js", grading_page.text("page.js"), "text/javascript")

@@ -15,6 +15,8 @@ from dr_keras.serving.forms import DEFAULT_SIGNATURE
 from dr_keras.serving.refusal import Refused, one_line
 from dr_keras.serving.servable import EXPLAIN, OCCLUDE, PHOTOGRAPHS
 
+_FURTHER = {"TIFF": "image/tiff", "WebP": "image/webp", "BMP": "image/bmp"}
+_DICOM = {"DICOM": "application/dicom,.dcm"}
 _TIFF_STARTS = (b"II*\0", b"MM\0*")
 
 
@@ -109,9 +111,9 @@ def report(servable, data, result, name=""):
     )  # fmt: skip
 
 
-def takes_dicom():
-    """Whether DICOM files can be read here: whether the extra `dicom` is installed."""
-    return importlib.util.find_spec("pydicom") is not None
+def formats():
+    """Formats that the server reads, as `grading_page.index` takes them; DICOM where pydicom is installed."""
+    return grading_page.FORMATS | _FURTHER | (_DICOM if importlib.util.find_spec("pydicom") else {})
 
 
 def shown(data):

@@ -8,7 +8,6 @@ from dr_keras.errors import InputError
 _NAME = "photograph"
 _KNOWN = ("JPEG", "PNG")
 _CHECKED_SIDE = 512  # pixels that a JPEG's shorter side keeps where it is decoded to see whether it is whole
-_PNG_START = b"\x89PNG\r\n\x1a\n"
 
 
 def plain_bytes(data, frame=None):
@@ -65,7 +64,7 @@ def plain_rows(rows, max_pixels):
 
 def _header(data, frame=None):
     """What a file says of itself; None of a PNG, to which a look at its header costs as much as decoding."""
-    if data.startswith(_PNG_START):
+    if data.startswith(decoding.PNG_START):
         return None
     try:
         return decoding.read_header(data, _NAME, frame)

@@ -1,4 +1,5 @@
 import json
+import os
 
 import numpy as np
 import pytest
@@ -145,3 +146,12 @@ def test_large_sets_are_sampled_evenly(tmp_path):
     prepared = write_prepared(tmp_path / "p", flat_images(colours), [0] * 2001, shard_rows=2001)
     mean, _, _ = color_statistics(prepared, np.arange(2001))
     np.testing.assert_allclose(mean[1], 100, atol=1)
+
+
+def test_a_shard_that_is_cut_while_it_is_open_is_told(tmp_path):
+    prepared = write_prepared(tmp_path, noise_images(3, 32), [0, 1, 2])
+    path = tmp_path / "shard-00000.npy"
+    os.truncate(path, path.stat().st_size - 100)
+    prepared.read([0, 1])
+    with pytest.raises(OSError, match="cut short since it was opened"):
+        prepared.read([2])
