@@ -70,7 +70,7 @@ async function keep(engine, say) {
     if (registration.active && !registration.waiting) return; // an update that is fetched now waits for the next load
     say(`Fetching the model, ${Math.round(model.megabytes[engine])} MB, once: this page then works offline too.`);
     registration.waiting?.postMessage("take over");
-    await Promise.race([taken(), refused(registration)]);
+    await Promise.race([taken(registration), refused(registration)]);
   } catch {
     return; // no room, or no network: this time the page works without it
   }
@@ -78,9 +78,13 @@ async function keep(engine, say) {
   await new Promise(() => {});
 }
 
-function taken() {
+// A worker that the browser sets to work by itself just then may control the page already: then nothing changes.
+function taken({ waiting }) {
   return new Promise((resolve) => {
     navigator.serviceWorker.addEventListener("controllerchange", resolve, { once: true });
+    waiting?.addEventListener("statechange", () => {
+      if (waiting.state === "activated") resolve();
+    });
   });
 }
 
