@@ -19,7 +19,7 @@ async function install() {
     await caches.delete(NAME);
     throw error;
   }
-  if (!registration.active) await skipWaiting();
+  await skipWaiting(); // pages that are open have all that they need
 }
 
 async function activate() {
@@ -40,9 +40,6 @@ async function answer(request) {
 
 addEventListener("install", (event) => event.waitUntil(install()));
 addEventListener("activate", (event) => event.waitUntil(activate()));
-addEventListener("message", ({ data }) => {
-  if (data === "take over") skipWaiting();
-});
 addEventListener("fetch", (event) => {
   const { method, url } = event.request;
   if (method === "GET" && url.startsWith(registration.scope)) event.respondWith(answer(event.request));

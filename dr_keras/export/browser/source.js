@@ -4,7 +4,7 @@ const SIMD = [
   0, 97, 115, 109, 1, 0, 0, 0, 1, 5, 1, 96, 0, 1, 123, 3, 2, 1, 0, 10, 10, 1, 8, 0, 65, 0, 253, 15, 253, 98, 11,
 ]; // the smallest module with a vector in it
 const waiting = new Map(); // number of a question -> what its answer does
-let [worker, asked] = [null, 0];
+let [worker, asked, blanks] = [null, 0, null]; // blanks: of reports
 
 export const AT_ONCE = 1; // photographs: a phone's memory holds no more
 export const KEEPS =
@@ -26,7 +26,9 @@ export async function start(say) {
   worker.addEventListener("error", () => {
     for (const { fail } of waiting.values()) fail(new Error("The model stopped. Load this page again."));
   });
+  blanks = await (await fetch("report.json")).json();
   const { runs } = await ask({ model, engine }, () => {});
+  navigator.serviceWorker?.removeEventListener("controllerchange", loadAgain);
   document.body.dataset.runs = runs;
   say("");
 }
@@ -36,7 +38,6 @@ export async function grade(file, say) {
 }
 
 export async function report(file, result) {
-  const blanks = await (await fetch("report.json")).json();
   const values = {
     ...result,
     name: file.name.replace(/\p{Cc}+/gu, " ").slice(0, model.longest_name) || "One photograph",
@@ -61,37 +62,31 @@ async function fastest() {
 }
 
 // Lets the service worker fetch the site, which then opens without a network, and as a page whose model may use
-// several threads. Without one, as in some private windows, the page works as long as the network does.
+// several threads. Without one, as in some private windows, the page works as long as the network does. Where a version
+// gets to work while this page loads, it loads again, so that all of it is of one version.
 async function keep(engine, say) {
   if (!navigator.serviceWorker) return;
+  navigator.serviceWorker.addEventListener("controllerchange", loadAgain);
   try {
     const options = { updateViaCache: "none" }; // else an old list of files would count as today's
     const registration = await navigator.serviceWorker.register(`service_worker.js?engine=${engine}`, options);
-    if (registration.active && !registration.waiting) return; // an update that is fetched now waits for the next load
+    if (registration.active) return; // an update that is fetched now is for the next load
     say(`Fetching the model, ${Math.round(model.megabytes[engine])} MB, once: this page then works offline too.`);
-    registration.waiting?.postMessage("take over");
-    await Promise.race([taken(registration), refused(registration)]);
+    await refused(registration);
   } catch {
-    return; // no room, or no network: this time the page works without it
+    // No room, or no network: this time the page works without it.
   }
+}
+
+function loadAgain() {
   location.reload();
-  await new Promise(() => {});
 }
 
-// A worker that the browser sets to work by itself just then may control the page already: then nothing changes.
-function taken({ waiting }) {
-  return new Promise((resolve) => {
-    navigator.serviceWorker.addEventListener("controllerchange", resolve, { once: true });
-    waiting?.addEventListener("statechange", () => {
-      if (waiting.state === "activated") resolve();
-    });
-  });
-}
-
+// Settles when the browser gives the worker up; where it is set to work instead, this page loads again.
 function refused({ installing }) {
-  return new Promise((resolve, reject) => {
-    installing?.addEventListener("statechange", () => {
-      if (installing.state === "redundant") reject(new Error("not installed"));
+  return new Promise((resolve) => {
+    installing.addEventListener("statechange", () => {
+      if (installing.state === "redundant") resolve();
     });
   });
 }
