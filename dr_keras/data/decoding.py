@@ -209,8 +209,10 @@ def read_header(data, name, frame=None):
     except Image.DecompressionBombError:
         raise TooLarge(f"{name}: too large, expected at most {MAX_PIXELS // 10**6} megapixels") from None
     except Exception as error:  # Pillow's format plugins raise many kinds for damaged headers
-        expected = "expected JPEG, PNG, TIFF, WebP, BMP or DICOM"
-        raise InputError(f"{name}: not an image, or its header is damaged ({expected})") from error
+        kind, expected = "not an image", "JPEG, PNG, TIFF, WebP, BMP or DICOM"
+        if data.startswith((b"II*\0", b"MM\0*")):
+            kind, expected = "a TIFF file that can't be read", "samples of 8 or 16 bits"
+        raise InputError(f"{name}: {kind}, or its header is damaged (expected {expected})") from error
 
 
 def _orientation_of(data):

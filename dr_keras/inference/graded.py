@@ -56,19 +56,20 @@ class Graded:
         score = float(score)
         if math.isnan(score):
             return cls.unreadable(image, NO_NUMBER)
-        return cls.of_answer(image, score, int(score_to_grade(score, rules.thresholds)), fault, rules)
+        shares = None if rules.calibration is None else grade_probabilities(score, rules.calibration).tolist()
+        grade = int(score_to_grade(score, rules.thresholds))
+        return cls.of_answer(image, score, grade, fault, shares, rules)
 
     @classmethod
-    def of_answer(cls, image, score, grade, message, rules=GradingRules()):
+    def of_answer(cls, image, score, grade, message, probabilities=None, rules=GradingRules()):
         """Makes the result of a server's answer: NaN, -1 and the reason for an unreadable photograph."""
         if math.isnan(score):
             return cls.unreadable(image, message or NO_NUMBER)
         if message:
             return cls(image, score, None, "", None, False, message)
         known = {}
-        if rules.calibration is not None:
-            probabilities = tuple(grade_probabilities(score, rules.calibration).tolist())
-            known["probabilities"] = probabilities
+        if probabilities is not None:
+            known["probabilities"] = tuple(probabilities)
             known["referable_probability"] = sum(probabilities[rules.referable_grade :])
         name, referable = rules.grade_names[grade], grade >= rules.referable_grade
         return cls(image, score, grade, name, referable, True, **known)

@@ -96,8 +96,8 @@ class RestClient:
             retry: `urllib3.util.Retry`.
 
         Returns:
-            (score, grade, error, fault): a float, an int, "" and why the photograph is too bad to be graded
-            or ""; or NaN, -1, why it has no grade, and None.
+            (score, grade, message, probabilities): a float, an int, "" or why the photograph can't be graded,
+            and the five of a calibrated model or None; of an unreadable photograph NaN, -1, why, and None.
 
         Raises:
             Unanswered: if the server failed on this photograph, or took too long.
@@ -114,7 +114,7 @@ class RestClient:
             document = answer.json()
             if answer.status == 200:
                 row = document["predictions"][0]
-                return _result(row["score"], row["grade"], row["message"])
+                return _result(row["score"], row["grade"], row["message"], row.get("probabilities"))
             reason = str(document["error"])
         except (ValueError, KeyError, IndexError, TypeError):
             if answer.status == 200:
@@ -167,17 +167,18 @@ class GrpcClient:
             if left is None:
                 return _refused(status, reason if status == 400 else f"{self._server}: {reason}", retry)
             left.sleep()
-        row = {name: self._decode(outputs[name])[0] for name in ("score", "grade", "message")}
-        return _result(row["score"], row["grade"], row["message"].decode())
+        row = {name: self._decode(output)[0] for name, output in outputs.items()}
+        return _result(row["score"], row["grade"], row["message"].decode(), row.get("probabilities"))
 
 
-def _result(score, grade, message):
+def _result(score, grade, message, probabilities):
     # The float of single precision that was sent, as predict.py writes it.
-    return float(np.float32(score)), int(grade), message
+    shares = None if message or probabilities is None else [float(share) for share in probabilities]
+    return float(np.float32(score)), int(grade), message, shares
 
 
 def _failed(reason):
-    return float("nan"), -1, reason
+    return float("nan"), -1, reason, None
 
 
 def _refused(status, reason, retry):

@@ -169,6 +169,9 @@ def test_a_tiff_of_float_samples_is_refused_by_name():
     data = encoded(Image.fromarray(np.zeros((64, 64), "float32")), "TIFF")
     with pytest.raises(InputError, match="floats: the TIFF file has samples of 32 bits, expected 8 or 16"):
         decode_image(data, "floats")
+    data = cv2.imencode(".tiff", np.zeros((64, 64, 3), "float32"))[1].tobytes()
+    with pytest.raises(InputError, match="floats: a TIFF file that can't be read, .*samples of 8 or 16 bits"):
+        decode_image(data, "floats")
 
 
 def test_a_tiff_of_a_compression_that_is_not_read_is_refused_by_name(draw_photograph):

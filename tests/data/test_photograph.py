@@ -6,6 +6,7 @@ import pytest
 from prepared_folders import write_prepared
 
 from dr_keras.data import decoding, fundus, inspection
+from dr_keras.data.layouts import photograph_files
 from dr_keras.data.photograph import Photograph
 from dr_keras.data.preparation import prepare_or_reason
 from dr_keras.data.shards import StoredPhotograph
@@ -126,3 +127,16 @@ def test_a_file_in_a_folder_called_synthetic_is_a_file(tmp_path, eye, monkeypatc
     np.testing.assert_array_equal(found.pixels, Photograph(eye).prepare(128).pixels)
     drawn = Photograph("synthetic/0-000000-grade0")
     np.testing.assert_array_equal(drawn.frame(200), draw_fundus((0, 0), 0, 200).image)
+
+
+def test_of_a_folder_nothing_that_is_a_picture_is_passed_over(tmp_path):
+    for name in ("eye.JPG", "windows.jfif", "phone.HEIC", "notes.txt", ".hidden.jpg", "deep/eye.jp2"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"no picture")
+    found = photograph_files.list_photographs([tmp_path])
+    assert found == [
+        f"{tmp_path}/{name}" for name in ("deep/eye.jp2", "eye.JPG", "phone.HEIC", "windows.jfif")
+    ]
+    # A dataset has its labels for it: what no label names isn't asked for.
+    index = photograph_files.PhotographIndex(tmp_path)
+    assert [path.name for path in index.paths] == ["eye.JPG", "windows.jfif"]

@@ -22,7 +22,7 @@ from running_server import serving
 
 from dr_keras.counts import Counts
 from dr_keras.errors import InputError
-from dr_keras.grades import GRADE_NAMES
+from dr_keras.grades import GRADE_NAMES, likely_range
 from dr_keras.inference.graded import write_grades
 from dr_keras.serving.client import GrpcClient, RestClient, score_files
 
@@ -270,6 +270,10 @@ def check_table(path, folder, graded):
         assert float(row["score"]) == pytest.approx(float(expected["score"]), abs=1e-3)
         assert int(row["grade"]) == expected["grade"] and int(row["referable"]) == expected["referable"]
         assert row["grade_name"] == GRADE_NAMES[expected["grade"]] and not row["error"]
+        chance = float(expected["referable_probability"])
+        assert float(row["referable_probability"]) == pytest.approx(chance, abs=1e-3)
+        low, high = likely_range(expected["probabilities"])
+        assert (int(row["lowest_grade"]), int(row["highest_grade"])) == (low, high)
     assert rows[5]["error"] == "the JPEG file is truncated" and not rows[5]["score"]
 
 

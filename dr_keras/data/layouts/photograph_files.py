@@ -7,7 +7,7 @@ from pathlib import Path
 from dr_keras.data import dicom
 from dr_keras.data.layouts.label_files import eye_of, without_suffix
 from dr_keras.data.records import Record
-from dr_keras.data.suffixes import IMAGE_SUFFIXES
+from dr_keras.data.suffixes import IMAGE_SUFFIXES, UNREAD_SUFFIXES
 from dr_keras.errors import InputError
 
 _NAMES_SHOWN = 5
@@ -66,14 +66,16 @@ def list_photographs(paths):
     """Lists the photographs that paths name: of folders those in them, sorted.
 
     Each frame of a DICOM file is one, `eye.dcm#1`, `eye.dcm#2`, where there are several. A file that isn't
-    there, or a folder without a photograph, is listed too, for its error to be told.
+    there, a picture in a format that isn't read, or a folder without a photograph, is listed too, for its
+    error to be told.
 
     Returns:
         List of paths as text, each once.
     """
     found = []
     for path in paths:
-        files = (sorted(map(str, _walk(path))) or [path]) if os.path.isdir(path) else [path]
+        is_folder = os.path.isdir(path)
+        files = (sorted(map(str, _walk(path, UNREAD_SUFFIXES))) or [path]) if is_folder else [path]
         found += [name for file in files for name in dicom.frame_names(file)]
     return list(dict.fromkeys(found))
 
@@ -147,16 +149,16 @@ def _check_equal(first, second):
             )
 
 
-def _walk(folder):
+def _walk(folder, more=()):
     for parent, folders, files in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith((".", "__"))]
         for name in files:
-            if not name.startswith(".") and _is_photograph(parent, name):
+            if not name.startswith(".") and _is_photograph(parent, name, more):
                 yield Path(parent, name)
 
 
-def _is_photograph(parent, name):
-    """Whether a file counts: by its suffix or, if it has none of those, by how it begins."""
-    if name.lower().endswith(IMAGE_SUFFIXES):
+def _is_photograph(parent, name, more):
+    """Whether a file counts: by its suffix, also one of `more`, or if it has none, by how it begins."""
+    if name.lower().endswith((*IMAGE_SUFFIXES, *more)):
         return True
     return name.upper() != _DIRECTORY and dicom.is_dicom_file(os.path.join(parent, name))
