@@ -1,11 +1,8 @@
 """From a photograph's file to its pixels: every odd file ends in one clear line."""
 
-import contextlib
-import dataclasses
 import io
 import os
 import stat
-import warnings
 import zlib
 
 import cv2
@@ -13,27 +10,14 @@ import numpy as np
 import simplejpeg
 from PIL import Image
 
-from dr_keras.data import containers, dicom, dicom_pixels, tears
+from dr_keras.data import containers, dicom, dicom_pixels, file_header, tears
 from dr_keras.errors import InputError
 
-MAX_PIXELS = 150_000_000  # three times the largest fundus cameras; guards against decompression bombs
 MIN_SIDE = 32
-ORIENTATION = 274  # the EXIF tag
-SIDEWAYS = 5  # from this orientation on, rows and columns change places
-# How each EXIF orientation is set upright: whether the axes are exchanged, then which of them are reversed.
-UPRIGHT = {
-    2: (False, (1,)), 3: (False, (0, 1)), 4: (False, (0,)),
-    5: (True, ()), 6: (True, (1,)), 7: (True, (0, 1)), 8: (True, (0,)),
-}  # fmt: skip
 _REDUCED = {2: cv2.IMREAD_REDUCED_COLOR_2, 4: cv2.IMREAD_REDUCED_COLOR_4, 8: cv2.IMREAD_REDUCED_COLOR_8}
-_FORMATS = ("JPEG", "PNG", "TIFF", "WEBP", "BMP")  # Pillow's names; it knows many more
-_MOST_PAGES = 64  # of a TIFF, that are looked at for the largest
-PNG_START, _PNG_PIXELS = b"\x89PNG\r\n\x1a\n", (b"IHDR", b"PLTE", b"IDAT", b"IEND")
-# What the libraries would print of damaged and of large files is said here, once and with the file's name.
+_PNG_PIXELS = (b"IHDR", b"PLTE", b"IDAT", b"IEND")
+# What the library would print of damaged files is said here, once and with the file's name.
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
-warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
-warnings.filterwarnings("ignore", category=UserWarning, module="PIL.TiffImagePlugin")  # of damaged metadata
-warnings.filterwarnings("ignore", category=UserWarning, module="PIL.JpegImagePlugin")
 # With what image data end; the decoders of TensorFlow and browsers fill what is missing and say nothing.
 ENDINGS = {"JPEG": b"\xff\xd9", "PNG": b"IEND\xaeB`\x82"}
 
@@ -57,7 +41,7 @@ def read_image(path, min_side=None):
     """
     file, frame = dicom.split_frame(path)
     data, name = read_bytes(file), str(path)
-    header = read_header(data, name, frame)
+    header = file_header.read_header(data, name, frame)
     return decode_photograph(data, name, header.reduction(min_side), header)
 
 
@@ -85,7 +69,7 @@ def unforeseen(error):
 
 def decode_photograph(data, name, factor=1, header=None):
     """Decodes the bytes of one photograph as `decode_image` does; refuses damage that the picture shows."""
-    header = header or read_header(data, name)
+    header = header or file_header.read_header(data, name)
     image = decode_image(data, name, factor, header)
     if damage := tears.damage(image, header.kind):
         raise InputError(f"{name}: {damage}")
@@ -101,13 +85,15 @@ def decode_image(data, name, factor=1, header=None):
     Args:
         data: bytes of the file.
         name: what errors call it.
-        factor: as from `Header.reduction`: 8, 4, 2 or 1.
-        header: from `read_header`, where it is known already.
+        factor: as from `file_header.Header.reduction`: 8, 4, 2 or 1.
+        header: from `file_header.read_header`, where it is known already.
     """
-    header = header or read_header(data, name)
+    header = header or file_header.read_header(data, name)
     width, height = header.width, header.height
-    if width * height > MAX_PIXELS:
-        raise TooLarge(f"{name}: {width}x{height} pixels, expected at most {MAX_PIXELS // 10**6} megapixels")
+    if width * height > file_header.MAX_PIXELS:
+        raise file_header.TooLarge(
+            f"{name}: {width}x{height} pixels, expected at most {file_header.MAX_PIXELS // 10**6} megapixels"
+        )
     if min(width, height) < MIN_SIDE:
         raise InputError(f"{name}: {width}x{height} pixels, expected at least {MIN_SIDE}x{MIN_SIDE}")
     decode = _DECODERS.get(header.kind, _decode_other)
@@ -120,134 +106,18 @@ def decode_image(data, name, factor=1, header=None):
     return _set_upright(image, header.orientation)
 
 
-def reduction(side, min_side):
-    """Returns the largest of 8, 4, 2, 1 that leaves `side` pixels at `min_side` or more."""
-    return next((factor for factor in (8, 4, 2) if side // factor >= min_side), 1)
-
-
 def upright_pixels(image):
     """Returns a PIL image as uint8 (height, width, 3), RGB, turned as its EXIF orientation says."""
-    return _set_upright(np.array(image.convert("RGB")), _orientation(image))
+    return _set_upright(np.array(image.convert("RGB")), file_header.orientation_of(image))
 
 
 def _set_upright(pixels, orientation):
-    exchange, reversed_axes = UPRIGHT.get(orientation, (False, ()))
+    exchange, reversed_axes = file_header.UPRIGHT.get(orientation, (False, ()))
     return np.ascontiguousarray(np.flip(pixels.swapaxes(0, 1) if exchange else pixels, reversed_axes))
-
-
-@dataclasses.dataclass(frozen=True)
-class Header:
-    """What a file says before it is decoded; `mode` and `compression` are Pillow's words.
-
-    `page` is the position of the largest page, or of the frame of a DICOM file that was asked for;
-    `quantization`, of a JPEG, the mean step, in grey levels, to which frequencies of brightness are rounded.
-    """
-
-    kind: str
-    width: int
-    height: int
-    orientation: int
-    page: int = 0
-    mode: str = "RGB"
-    compression: str = ""
-    quantization: float = 0.0
-
-    @property
-    def upright_size(self):
-        """(height, width) of the photograph as it stands upright, in full."""
-        size = self.height, self.width
-        return size[::-1] if self.orientation >= SIDEWAYS else size
-
-    def reduction(self, shorter_side=None, longer_side=None):
-        """Returns the largest reduction of a JPEG that keeps one side at so many pixels; 1 for all else."""
-        if self.kind != "JPEG" or not (shorter_side or longer_side):
-            return 1
-        if shorter_side:
-            return reduction(min(self.width, self.height), shorter_side)
-        return reduction(max(self.width, self.height), longer_side)
-
-
-class TooLarge(InputError):
-    """A photograph has more pixels than are decoded."""
 
 
 class _Damaged(Exception):
     """Why a picture can't be decoded, in words for the user."""
-
-
-def read_header(data, name, frame=None):
-    """Reads the `Header` of a file's bytes.
-
-    A PNG's takes about as long as its pixels, since its orientation may lie behind them: read it once.
-
-    Args:
-        data: bytes of the file.
-        name: what errors call it.
-        frame: number, from 1, of the photograph in a DICOM file of several; None takes the only one.
-
-    Raises:
-        InputError: if the bytes aren't an image, or a DICOM file of several photographs and none is named.
-    """
-    if not data:
-        raise InputError(f"{name}: the file is empty")
-    if dicom.is_dicom(data):
-        found = dicom.read_header(data, name)
-        index = dicom.frame_index(found, frame, name)
-        return Header(dicom.KIND, found.width, found.height, 1, index)
-    is_png = data[: len(PNG_START)] == PNG_START and data[12:16] == b"IHDR"
-    if is_png and len(data) > 33:  # whatever its metadata are
-        width, height = (int.from_bytes(data[place : place + 4], "big") for place in (16, 20))
-        return Header("PNG", width, height, _orientation_of(data))
-    try:
-        with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
-            kind = {"MPO": "JPEG"}.get(image.format, image.format)  # a JPEG with further pictures behind it
-            orientation = _orientation(image)
-            page = _largest_page(image) if kind == "TIFF" else 0
-            compression = str(image.info.get("compression", ""))
-            coarseness = _quantization(image) if kind == "JPEG" else 0.0
-            return Header(kind, *image.size, orientation, page, image.mode, compression, coarseness)
-    except Image.DecompressionBombError:
-        raise TooLarge(f"{name}: too large, expected at most {MAX_PIXELS // 10**6} megapixels") from None
-    except Exception as error:  # Pillow's format plugins raise many kinds for damaged headers
-        kind, expected = "not an image", "JPEG, PNG, TIFF, WebP, BMP or DICOM"
-        if data.startswith((b"II*\0", b"MM\0*")):
-            kind, expected = "a TIFF file that can't be read", "samples of 8 or 16 bits"
-        raise InputError(f"{name}: {kind}, or its header is damaged (expected {expected})") from error
-
-
-def _orientation_of(data):
-    try:
-        with Image.open(io.BytesIO(data)) as image:
-            return _orientation(image)
-    except Exception:  # damaged metadata, or a picture too large, which is refused by its size
-        return 1
-
-
-def _orientation(image):
-    """The EXIF orientation, 1 to 8; 1 where there is none or it can't be read."""
-    try:
-        value = int(image.getexif().get(ORIENTATION, 1))
-    except Exception:  # damaged metadata; the picture decides
-        return 1
-    return value if value in UPRIGHT else 1
-
-
-def _quantization(image):
-    """See `Header.quantization`; 0 where the file doesn't say it."""
-    table = getattr(image, "quantization", {}).get(0)
-    return sum(table) / len(table) if table else 0.0
-
-
-def _largest_page(image):
-    """Turns a file of several pages to the largest, the first of several alike; returns its number."""
-    pages = []
-    with contextlib.suppress(EOFError):
-        for number in range(_MOST_PAGES):
-            image.seek(number)
-            pages.append((-image.width * image.height, number))
-    number = min(pages)[1]
-    image.seek(number)
-    return number
 
 
 def _decode_jpeg(data, header, factor):
@@ -272,7 +142,7 @@ def _decode_png(data, header, factor):
 
 def _check_png(data):
     """Raises `_Damaged` unless the chunks that make the picture are whole; others may be damaged."""
-    place = len(PNG_START)
+    place = len(file_header.PNG_START)
     while True:
         if place + 12 > len(data):
             raise _Damaged("the PNG file is truncated")

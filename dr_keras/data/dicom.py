@@ -15,7 +15,7 @@ import zlib
 from dr_keras.data.suffixes import OTHER_SUFFIXES
 from dr_keras.errors import InputError
 
-KIND = "DICOM"  # of a `decoding.Header`
+KIND = "DICOM"  # of a `file_header.Header`
 MAKER = "dr_keras"  # Manufacturer of what this project writes
 MAX_FRAMES = 1000
 _PREAMBLE, _MAGIC = 128, b"DICM"

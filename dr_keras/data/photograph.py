@@ -8,7 +8,7 @@ import os
 import cv2
 import numpy as np
 
-from dr_keras.data import decoding, dicom, fundus, normalization, quality, synthetic
+from dr_keras.data import decoding, dicom, file_header, fundus, normalization, quality, synthetic
 from dr_keras.errors import InputError
 
 _DRAWN_HEIGHT = 512  # pixels, where a synthetic photograph is wanted whole
@@ -152,7 +152,7 @@ class _Encoded:
 
     @functools.cached_property
     def _header(self):
-        return decoding.read_header(self._data, self._name, self._frame)
+        return file_header.read_header(self._data, self._name, self._frame)
 
     def decoded(self, shorter_side=None, longer_side=None):
         """The picture at the smallest scale that keeps one of the sides at so many pixels."""

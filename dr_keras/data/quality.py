@@ -86,7 +86,7 @@ def gradability(image, field_of_view, limits=None, diameter=None, quantization=0
         limits: `QualityLimits`; None takes the defaults.
         diameter: of the field of view, in pixels, in the photograph that a prepared square was made of; None
             if `image` is no prepared square, whose resolution isn't judged.
-        quantization: of the file that a prepared square was made of, see `decoding.Header`; 0 if unknown.
+        quantization: of the file that a prepared square was made of, see `file_header.Header`; 0 if unknown.
 
     Returns:
         (gradable, reason): a bool, and one line that begins with what is wrong ("no visible retina",

@@ -38,7 +38,7 @@ def damage(image, kind):
 
     Args:
         image: uint8 (height, width, 3), RGB.
-        kind: format of the file, see `decoding.Header`. A PNG's checksums tell its damage.
+        kind: format of the file, see `file_header.Header`. A PNG's checksums tell its damage.
     """
     if len(image) < _LEAST_ROWS:
         return ""

@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from dr_keras.data.decoding import ORIENTATION, SIDEWAYS, UPRIGHT
+from dr_keras.data.file_header import ORIENTATION, SIDEWAYS, UPRIGHT
 
 # Markers of a JPEG's segments.
 _EXIF, _QUANTIZATION, _IMAGE_DATA, _FILL = 0xE1, 0xDB, 0xDA, 0xFF
@@ -66,7 +66,7 @@ def image_data(raw):
 
 
 def quantization(raw):
-    """See `decoding.Header.quantization`, of a JPEG: float64 ()."""
+    """See `file_header.Header.quantization`, of a JPEG: float64 ()."""
 
     def total(place):
         is_first = (_at(raw, place + 1) == _QUANTIZATION) & (_at(raw, place + 4) == 0)

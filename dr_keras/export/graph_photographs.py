@@ -5,7 +5,7 @@ A bad photograph yields a reason and raises no error, so that the others in its 
 
 import tensorflow as tf
 
-from dr_keras.data import decoding
+from dr_keras.data import decoding, file_header
 from dr_keras.export import graph_exif, graph_fundus, graph_quality
 
 REDUCTIONS = (8, 4, 2, 1)
@@ -16,7 +16,7 @@ NOT_AN_IMAGE = "not an image, or its header is damaged (expected JPEG or PNG)"
 DAMAGED = "the {} file is damaged and can't be decoded"
 TRUNCATED = "the {} file is truncated"
 TOO_SMALL = f"{{}}x{{}} pixels, expected at least {decoding.MIN_SIDE}x{decoding.MIN_SIDE}"
-TOO_LARGE = f"{{}}x{{}} pixels, expected at most {decoding.MAX_PIXELS // 10**6} megapixels"
+TOO_LARGE = f"{{}}x{{}} pixels, expected at most {file_header.MAX_PIXELS // 10**6} megapixels"
 
 
 def prepare(data, image_size, limits):
@@ -79,7 +79,7 @@ def _read_header(data):
     too_small, too_large = tf.strings.format(TOO_SMALL, shape), tf.strings.format(TOO_LARGE, shape)
     message = tf.where(tf.reduce_min(size) < decoding.MIN_SIDE, too_small, message)
     pixels = tf.reduce_prod(tf.cast(size, tf.int64))
-    message = tf.where(pixels > decoding.MAX_PIXELS, too_large, message)
+    message = tf.where(pixels > file_header.MAX_PIXELS, too_large, message)
     is_known = is_jpeg | _starts_with(data, PNG)
     return size, tf.where(is_known, message, NOT_AN_IMAGE)
 
@@ -108,7 +108,7 @@ def _raw(data):
 
 
 def least_scale(side, min_side):
-    """See `decoding.Header.reduction`: a position in `REDUCTIONS`."""
+    """See `file_header.Header.reduction`: a position in `REDUCTIONS`."""
     return 3 - tf.reduce_sum(tf.cast(side // tf.constant(REDUCTIONS[:3]) >= min_side, tf.int32))
 
 

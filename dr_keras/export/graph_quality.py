@@ -16,7 +16,7 @@ def fault(square, found, limits, diameter=None, quantization=0.0):
         found: bool (): whether a field of view was found.
         limits: `quality.QualityLimits`.
         diameter: float64 (), of the field of view in the photograph, in pixels; None isn't judged.
-        quantization: float64 (), see `decoding.Header`.
+        quantization: float64 (), see `file_header.Header`.
 
     Returns:
         string (): why the photograph can't be graded, or "".

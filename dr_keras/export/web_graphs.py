@@ -3,7 +3,7 @@
 They are the functions behind the SavedModel (`signatures`) without the decoding, which browsers do.
 
 - `prepare` takes `photograph`, uint8 (height, width, 4), RGBA, of any size, and `quantization`, float32 (),
-  that of a JPEG (`decoding.Header`), 0 of other formats. It returns `pixels`, float32 (size, size, 3), the
+  that of a JPEG (`file_header.Header`), 0 of other formats. It returns `pixels`, float32 (size, size, 3), the
   network's image; `circle`, float32 (3,), center_y, center_x and radius of the field of view in the
   photograph's pixels; `fault`, int32 (), the position in `faults` of why it can't be graded, or -1; `number`,
   int32 (), which stands in those words; `frame`, float32 (rows, columns, 3), the photograph reduced to at

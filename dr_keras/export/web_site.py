@@ -7,7 +7,7 @@ import json
 
 import numpy as np
 
-from dr_keras.data import decoding
+from dr_keras.data import decoding, file_header
 from dr_keras.export import graph_photographs, web_icon
 from dr_keras.export.npm_package import browser_file
 from dr_keras.report import grading_page
@@ -88,7 +88,7 @@ def _about(model, graphs, known, content):
             for kind, start in kinds.items()
         },
         "least_side": decoding.MIN_SIDE,
-        "most_pixels": decoding.MAX_PIXELS,
+        "most_pixels": file_header.MAX_PIXELS,
         "outlined": grading_page.OUTLINED,
         "limits": grading_page.limits(model.rules),
         "report_side": grading_page.REPORT_SIDE,

@@ -2,7 +2,7 @@
 
 import cv2
 
-from dr_keras.data import decoding, dicom
+from dr_keras.data import decoding, dicom, file_header
 from dr_keras.errors import InputError
 
 _NAME = "photograph"
@@ -55,7 +55,7 @@ def plain_rows(rows, max_pixels):
             plain[place] = _plain(data, header)
             if header and header.kind == "JPEG":
                 _decoded(data, header, header.reduction(_CHECKED_SIDE))
-        except decoding.TooLarge:
+        except file_header.TooLarge:
             too_large.append(place)
         except InputError as error:
             plain[place], reasons[place] = b"", str(error)
@@ -64,10 +64,10 @@ def plain_rows(rows, max_pixels):
 
 def _header(data, frame=None):
     """What a file says of itself; None of a PNG, to which a look at its header costs as much as decoding."""
-    if data.startswith(decoding.PNG_START):
+    if data.startswith(file_header.PNG_START):
         return None
     try:
-        return decoding.read_header(data, _NAME, frame)
+        return file_header.read_header(data, _NAME, frame)
     except InputError as error:
         raise _reason_alone(error) from None
 

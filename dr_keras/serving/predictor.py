@@ -9,7 +9,7 @@ import io
 import numpy as np
 from PIL import Image
 
-from dr_keras.data import decoding
+from dr_keras.data import decoding, file_header
 from dr_keras.serving import plain_photographs
 from dr_keras.serving.batching import Batcher
 from dr_keras.serving.refusal import Refused
@@ -110,13 +110,14 @@ class Predictor:
             with Image.open(io.BytesIO(row[PHOTOGRAPHS].item()), formats=("JPEG", "PNG")) as image:
                 kind, (width, height) = image.format, image.size
         except Image.DecompressionBombError:
-            kind, width, height = "PNG", 1, decoding.MAX_PIXELS + 1
+            kind, width, height = "PNG", 1, file_header.MAX_PIXELS + 1
         except Exception:  # Pillow raises many kinds for damaged headers; the model's answer will say why
             return _BATCH_PIXELS
         if width * height > self.limits.max_pixels:
             raise self._too_large(number)
         size = self.servable.metadata.get("image_size", decoding.MIN_SIDE)
-        return width * height / (decoding.reduction(min(width, height), size) ** 2 if kind == "JPEG" else 1)
+        factor = file_header.reduction(min(width, height), size) if kind == "JPEG" else 1
+        return width * height / factor**2
 
 
 def _split(inputs, specs):

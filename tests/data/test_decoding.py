@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps, TiffImagePlugin
 
-from dr_keras.data.decoding import decode_image, read_header, read_image, reduction
+from dr_keras.data.decoding import decode_image, read_image
+from dr_keras.data.file_header import read_header, reduction
 from dr_keras.errors import InputError
 
 

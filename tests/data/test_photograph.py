@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from prepared_folders import write_prepared
 
-from dr_keras.data import decoding, fundus, inspection
+from dr_keras.data import decoding, file_header, fundus, inspection
 from dr_keras.data.layouts import photograph_files
 from dr_keras.data.photograph import Photograph
 from dr_keras.data.preparation import prepare_or_reason
@@ -83,14 +83,14 @@ def test_several_sizes_and_the_frame_share_a_decode(eye, decodes):
 @pytest.mark.parametrize("suffix", [".jpg", ".png"])
 def test_a_header_is_read_once(eye, suffix, tmp_path, monkeypatch):
     """Pillow decodes a whole PNG to find the orientation that may lie behind its pixels."""
-    path, headers, read = tmp_path / f"eye{suffix}", [], decoding.read_header
+    path, asked, read = tmp_path / f"eye{suffix}", [], file_header.read_header
     cv2.imwrite(str(path), cv2.imread(str(eye)))
-    monkeypatch.setattr(decoding, "read_header", lambda *args: headers.append(1) or read(*args))
+    monkeypatch.setattr(file_header, "read_header", lambda *args: asked.append(1) or read(*args))
     photograph = Photograph(path)
     photograph.prepare(128)
     photograph.gradability(128)
     photograph.frame(512)
-    assert len(headers) == 1
+    assert len(asked) == 1
 
 
 def test_a_normalised_models_photograph_is_decoded_once(eye, decodes):
