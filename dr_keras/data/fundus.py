@@ -12,7 +12,9 @@ NUM_TRIALS = 100
 STEP = 4  # pixels on each side of an edge that are averaged
 MIN_EDGE_RAYS = 20  # of NUM_RAYS; a circle cut off above and below keeps over 40
 WHITE = 230  # grey levels of the darkest channel; of a retina not even the optic disc has as much blue
-WHITE_EDGE = 3  # pixels; what is that near to white is half white itself
+LIT, COLD = 40, 12  # grey levels: of the brightest channel, and of red above blue, of which a retina has more
+MOST_IN_MIDDLE = 0.25  # as a share; an overexposed optic disc has less, a filtered photograph more
+SURROUND_EDGE = 3  # pixels; what is that near to a bright surround is half of it itself
 MIN_BRIGHTNESS = 8.0  # grey levels of the brightest channel; darker photographs show no retina
 
 
@@ -95,22 +97,41 @@ def find_field_of_view(image):
     return FieldOfView(center_y, center_x, radius, height, width, found=True)
 
 
-def without_white_surround(image):
-    """Blackens a white surround, as scans and some programs' exports have, so that it is like any other.
+def without_bright_surround(image):
+    """Blackens a surround that no camera makes, so that it is like any other: paper, a program's window.
 
     Args:
         image: uint8 (height, width, 3), RGB.
 
     Returns:
-        uint8 (height, width, 3): where all four corners are white, the white pixels and those next to them
-        are black; else `image` itself.
+        uint8 (height, width, 3): where all four corners are white or brightly grey, green or blue, such
+        pixels (`is_no_retina`) and those next to them are black; else `image` itself, and so is what has
+        many of them in its middle: a photograph without colours, or filtered.
     """
-    if image[:: max(1, len(image) - 1), :: max(1, image.shape[1] - 1)].min() < WHITE:
+    height, width = image.shape[:2]
+    if not is_no_retina(image[:: max(1, height - 1), :: max(1, width - 1)]).all():
         return image
+    middle = is_no_retina(image[height // 3 : height - height // 3, width // 3 : width - width // 3])
+    if middle.sum() > MOST_IN_MIDDLE * middle.size:
+        return image
+    near = np.ones((SURROUND_EDGE, SURROUND_EDGE), np.uint8)
+    outside = cv2.dilate(is_no_retina(image).astype(np.uint8), near)
+    return cv2.bitwise_and(image, image, mask=1 - outside)
+
+
+def is_no_retina(image):
+    """Tells pixels that are white, or bright without a retina's surplus of red over blue.
+
+    Args:
+        image: uint8 (height, width, 3), RGB.
+
+    Returns:
+        bool (height, width).
+    """
     red, green, blue = cv2.split(image)
-    white = (cv2.min(cv2.min(red, green), blue) >= WHITE).astype(np.uint8)
-    white = cv2.dilate(white, np.ones((WHITE_EDGE, WHITE_EDGE), np.uint8))
-    return cv2.bitwise_and(image, image, mask=1 - white)
+    is_white = cv2.min(cv2.min(red, green), blue) >= WHITE
+    is_cold = (cv2.subtract(red, blue) <= COLD) & (cv2.max(cv2.max(red, green), blue) >= LIT)
+    return is_white | is_cold
 
 
 def centre_square(height, width):

@@ -12,7 +12,7 @@ from dr_keras.data.fundus import (
     brightest_channel,
     crop_square,
     find_field_of_view,
-    without_white_surround,
+    without_bright_surround,
 )
 from dr_keras.data.parallel import map_in_order
 from dr_keras.errors import InputError
@@ -60,7 +60,7 @@ def inspect_file(path):
 
 
 def _inspect(image):
-    image = without_white_surround(image)
+    image = without_bright_surround(image)
     view = find_field_of_view(image)
     return Inspection(
         no_retina=reason_without_retina(image, view),

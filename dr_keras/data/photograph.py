@@ -130,7 +130,7 @@ class Photograph:
         """The smallest decode whose circle is `image_size` pixels across or more, and that circle."""
         side = image_size
         while True:
-            image = fundus.without_white_surround(self._pixels.decoded(side))
+            image = fundus.without_bright_surround(self._pixels.decoded(side))
             view = normalization.find_view(image, steps)
             if 2 * view.radius >= image_size or side is None or image.shape[:2] == self._pixels.size(image):
                 return image, view

@@ -9,7 +9,7 @@ import dataclasses
 import cv2
 import numpy as np
 
-from dr_keras.data.fundus import find_field_of_view, without_white_surround
+from dr_keras.data.fundus import find_field_of_view, without_bright_surround
 
 TORN = "rows of its picture don't fit those above them, as if its file was damaged"
 OVERRUN = "there is noise around the eye, as if its file was damaged"
@@ -88,7 +88,7 @@ def _lasts(means, step, row, colour, sign, both, least):
 
 def is_overrun(image):
     """Whether what surrounds the field of view is lit and of many colours."""
-    image = without_white_surround(image)
+    image = without_bright_surround(image)
     view = find_field_of_view(image)
     if not view.found:
         return False

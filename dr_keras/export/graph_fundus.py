@@ -34,16 +34,26 @@ def find_field_of_view(image):
     return tf.cond(found, lambda: circle / scale, lambda: centre), found
 
 
-def without_white_surround(image):
-    """Blackens a white surround; see `fundus.without_white_surround`."""
+def without_bright_surround(image):
+    """Blackens a surround that no camera makes; see `fundus.without_bright_surround`."""
 
     def blackened():
-        white = tf.cast(tf.reduce_min(image, axis=-1) >= fundus.WHITE, tf.float32)
-        near = tf.nn.max_pool2d(white[None, ..., None], fundus.WHITE_EDGE, 1, "SAME")[0]
+        outside = tf.cast(_is_no_retina(image), tf.float32)
+        near = tf.nn.max_pool2d(outside[None, ..., None], fundus.SURROUND_EDGE, 1, "SAME")[0]
         return image * tf.cast(near == 0, tf.uint8)
 
     corners = tf.stack([image[0, 0], image[0, -1], image[-1, 0], image[-1, -1]])
-    return tf.cond(tf.reduce_min(corners) >= fundus.WHITE, blackened, lambda: image)
+    height, width = tf.unstack(tf.shape(image)[:2] // 3)
+    middle = tf.cast(_is_no_retina(image[height:-height, width:-width]), tf.float32)
+    is_coloured = tf.reduce_mean(middle) <= fundus.MOST_IN_MIDDLE
+    return tf.cond(tf.reduce_all(_is_no_retina(corners)) & is_coloured, blackened, lambda: image)
+
+
+def _is_no_retina(image):
+    """See `fundus.is_no_retina`: uint8 (..., 3) to bool (...)."""
+    red, blue = tf.cast(image[..., 0], tf.int32), tf.cast(image[..., 2], tf.int32)
+    is_white = tf.reduce_min(image, axis=-1) >= fundus.WHITE
+    return is_white | ((red - blue <= fundus.COLD) & (tf.reduce_max(image, axis=-1) >= fundus.LIT))
 
 
 def crop_square(image, circle, found, size):

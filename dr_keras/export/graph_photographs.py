@@ -146,7 +146,7 @@ def _smallest_decode(data, side, image_size, first):
     full, orientation = UNREDUCED, _orientation(data)
 
     def attempt(number, reduction, *_):
-        image = graph_fundus.without_white_surround(_decode(data, reduction, orientation))
+        image = graph_fundus.without_bright_surround(_decode(data, reduction, orientation))
         circle, found = graph_fundus.find_field_of_view(image)
         wanted = tf.reduce_min(tf.shape(image)[:2]) * image_size
         wanted = tf.cast(tf.cast(wanted, tf.float64) / (2 * circle[2]), tf.int32) + 1

@@ -103,7 +103,7 @@ class WebGraphs:
     def _reduced(self, whole, is_jpeg):
         """The photograph at the scale at which `Photograph.prepare` decodes it, and its circle there."""
         side = tf.reduce_min(tf.shape(whole)[:2])
-        at = lambda position: graph_fundus.without_white_surround(  # noqa: E731
+        at = lambda position: graph_fundus.without_bright_surround(  # noqa: E731
             graph_photographs.reduced_as_jpeg(whole, position)
         )
         first = graph_photographs.least_scale(side, self._size)

@@ -117,13 +117,14 @@ def test_real_photographs(shared_dir):
         assert view.square[2] > image.shape[0]
 
 
-def test_a_white_surround_is_like_a_black_one(draw_photograph):
+@pytest.mark.parametrize("colour", [(255, 255, 255), (128, 128, 128), (60, 60, 60), (40, 90, 120)])
+def test_a_bright_surround_is_like_a_black_one(draw_photograph, colour):
     image = draw_photograph(5, 300, 400)
-    white = np.where(image.max(axis=2, keepdims=True) == 0, np.uint8(255), image)
-    framed = cv2.copyMakeBorder(image, 20, 20, 20, 20, cv2.BORDER_CONSTANT, value=(255, 255, 255))
+    surrounded = np.where(image.max(axis=2, keepdims=True) == 0, np.uint8(colour), image)
+    framed = cv2.copyMakeBorder(image, 20, 20, 20, 20, cv2.BORDER_CONSTANT, value=colour)
     expected = fundus.find_field_of_view(image)
-    for picture, shift in ((white, 0), (framed, 20)):
-        blackened = fundus.without_white_surround(picture)
+    for picture, shift in ((surrounded, 0), (framed, 20)):
+        blackened = fundus.without_bright_surround(picture)
         view = fundus.find_field_of_view(blackened)
         assert view.found and view.radius == pytest.approx(expected.radius, abs=3)
         assert view.center_x == pytest.approx(expected.center_x + shift, abs=2)
@@ -135,4 +136,12 @@ def test_a_white_surround_is_like_a_black_one(draw_photograph):
 def test_a_bright_retina_keeps_its_pixels(draw_photograph):
     image = draw_photograph(5, 300, 400)
     cv2.circle(image, (200, 150), 30, (255, 255, 255), -1)
-    assert fundus.without_white_surround(image) is image
+    assert fundus.without_bright_surround(image) is image
+
+
+def test_what_has_no_colours_anywhere_keeps_its_pixels(draw_photograph):
+    image = draw_photograph(5, 300, 400)
+    filtered = cv2.addWeighted(image, 4, cv2.GaussianBlur(image, (0, 0), 10), -4, 128)
+    grey = np.maximum(np.repeat(image[..., 1:2], 3, axis=2), 60)
+    for picture in (filtered, grey):
+        assert fundus.without_bright_surround(picture) is picture

@@ -83,10 +83,13 @@ def test_blur_mirrors_borders_as_opencv():
     assert graph_fundus.blur(picture[:1], 1.0).shape == (1, 47)
 
 
-def test_a_white_surround_is_blackened_as_in_python(draw_photograph):
+def test_a_bright_surround_is_blackened_as_in_python(draw_photograph):
     image = draw_photograph(3, 240, 320)
-    white = np.where(image.max(axis=2, keepdims=True) == 0, np.uint8(255), image)
-    for picture in (image, white):
+    outside = image.max(axis=2, keepdims=True) == 0
+    surrounded = [np.where(outside, np.uint8(colour), image) for colour in (255, 128, (40, 90, 120))]
+    grey = np.repeat(surrounded[1][..., 1:2], 3, axis=2)
+    for picture in (image, *surrounded, grey):
         np.testing.assert_array_equal(
-            graph_fundus.without_white_surround(tf.constant(picture)), fundus.without_white_surround(picture)
+            graph_fundus.without_bright_surround(tf.constant(picture)),
+            fundus.without_bright_surround(picture),
         )

@@ -49,6 +49,15 @@ def with_white_surround(image):
     return Image.fromarray(pixels)
 
 
+def on_a_screen(image):
+    """A program's window: a light bar of words, a grey canvas, a dark bar."""
+    pixels = cv2.copyMakeBorder(np.array(image), 20, 20, 90, 90, cv2.BORDER_CONSTANT, value=(128, 128, 128))
+    pixels = cv2.copyMakeBorder(pixels, 44, 0, 0, 0, cv2.BORDER_CONSTANT, value=(240, 240, 240))
+    cv2.putText(pixels, "File Edit View Help", (10, 30), cv2.FONT_HERSHEY_SIMPLEX, 0.6, (30, 30, 30), 1)
+    pixels = cv2.copyMakeBorder(pixels, 0, 30, 0, 0, cv2.BORDER_CONSTANT, value=(60, 60, 60))
+    return Image.fromarray(pixels)
+
+
 def with_frame(image):
     return Image.fromarray(
         cv2.copyMakeBorder(np.array(image), 30, 30, 30, 30, cv2.BORDER_CONSTANT, value=(255, 255, 255))
@@ -77,6 +86,7 @@ def harmless(image):
         "thumbnail first": encoded(small, "TIFF", save_all=True, append_images=[image]),
         "text beside the eye": encoded(with_text(image), "PNG"),
         "white surround": encoded(with_white_surround(image), "PNG"),
+        "screen shot": encoded(on_a_screen(image), "PNG"),
         "white frame": encoded(with_frame(image), "PNG"),
     }
     for number, turn in TURNS.items():
