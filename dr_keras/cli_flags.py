@@ -8,7 +8,7 @@ import signal
 import sys
 import threading
 
-from absl import app, flags
+from absl import app, flags, logging
 
 from dr_keras import cli_flagfiles, cli_requirements
 from dr_keras.errors import InputError
@@ -37,7 +37,7 @@ _CSV_COLUMNS = ("image", "level", "patient", "eye", "split")
 _WRITE_ERRORS = "ENOSPC EDQUOT EFBIG EACCES EPERM EROFS ENOTDIR EISDIR EEXIST ENAMETOOLONG ENOENT EIO".split()
 
 
-flags.DEFINE_bool("tensorflow_log", False, "Show what TensorFlow logs while it is loaded.")
+flags.DEFINE_bool("tensorflow_log", False, "Show what TensorFlow logs.")
 
 
 def define_data_flags(least_synthetic=10):
@@ -531,7 +531,10 @@ def fail(line, status=2):
 
 def _parse_flags(argv):
     try:
-        return flags.FLAGS([argv[0], *cli_flagfiles.expanded(argv[1:])])
+        left = flags.FLAGS([argv[0], *cli_flagfiles.expanded(argv[1:])])
+        if flags.FLAGS["verbosity"].using_default_value and not flags.FLAGS.tensorflow_log:
+            flags.FLAGS.verbosity = logging.WARNING  # `app.run` would choose INFO
+        return left
     except SystemExit:  # with status 1, once absl has printed the help that was asked for
         sys.exit(0)
     except InputError as error:

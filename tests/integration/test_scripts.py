@@ -105,11 +105,14 @@ def test_the_shipped_grader_is_the_default(tmp_path):
         check_refused(done, "nowhere: no such folder")
 
 
-def test_libraries_say_nothing_unless_asked(trained, dataset):
+def test_libraries_say_nothing_unless_asked(trained, dataset, tmp_path):
     environment = {name: value for name, value in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"}
     arguments = f"--model={trained[0] / 'fold_0'}", dataset[0] / "00.png"
     quiet = run("predict", *arguments, env=environment)
     assert quiet.returncode == 0 and quiet.stderr == "" and quiet.stdout.count("\n") == 2
+    exporting = f"--model={trained[0] / 'fold_0'}", "--format=savedmodel", f"--output_dir={tmp_path / 'tiny'}"
+    quiet = run("export", *exporting, env=environment)
+    assert quiet.returncode == 0 and quiet.stderr == ""
     told = run("predict", "--tensorflow_log", *arguments, env=environment)
     assert told.returncode == 0 and "log messages" in told.stderr
 
