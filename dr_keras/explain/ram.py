@@ -7,6 +7,7 @@ from dr_keras.errors import InputError
 from dr_keras.explain.activations import cell_grid
 from dr_keras.explain.compiled import kept
 from dr_keras.models.grader_model import is_linear_unit, network_and_front
+from dr_keras.models.layers import OrdinalScore
 from dr_keras.training.scoring import in_pieces, split_head
 
 
@@ -14,11 +15,13 @@ def regression_activation_map(model, images):
     """Computes scores and their signed maps, `G(i, j) = sum_k w_k g_k(i, j)` (P2 section 4.5.1).
 
     `g` is the input of the global average pooling and `w` the weights of the score, so that the mean of a
-    map plus the score's bias is the score. Nothing is clipped or scaled. The function is compiled once for a
-    model, and once more for images that aren't uint8; it takes any batch size.
+    map plus the score's bias is the score. Nothing is clipped or scaled. The weights of an ordinal score,
+    `OrdinalScore.weights_at`, are each image's own. The function is compiled once for a model, and once more
+    for images that aren't uint8; it takes any batch size.
 
     Args:
-        model: a grader, or a network alone, that ends in global average pooling and one linear unit.
+        model: a grader, or a network alone, that ends in global average pooling and one linear unit or
+            `OrdinalScore`.
         images: (batch, height, width, 3) of the model's input size, RGB, 0-255, any dtype; for a network
             alone, standardised images.
 
@@ -42,8 +45,9 @@ def ram_grid(model):
 
 
 def score_bias(model):
-    """Returns the bias of the linear unit, in grade units: the score of an image whose map is 0."""
-    return float(_pooled_and_score(network_and_front(model)[0])[1].bias.numpy()[0])
+    """Returns the score of an image whose map is 0, in grade units: the bias of the linear unit."""
+    _, score = _pooled_and_score(network_and_front(model)[0])
+    return float(score.score_of_nothing() if isinstance(score, OrdinalScore) else score.bias.numpy()[0])
 
 
 def scores_and_maps(model):
@@ -55,8 +59,12 @@ def scores_and_maps(model):
 
     def step(images):
         activations, values = body(front(images), training=False)
-        maps = tf.tensordot(tf.cast(activations, tf.float32), tf.cast(score.kernel, tf.float32), 1)
-        return head(values), maps[..., 0]
+        activations = tf.cast(activations, tf.float32)
+        if isinstance(score, OrdinalScore):
+            maps = tf.linalg.matvec(activations, score.weights_at(values)[:, None])
+        else:
+            maps = tf.tensordot(activations, tf.cast(score.kernel, tf.float32), 1)[..., 0]
+        return head(values), maps
 
     return step
 
@@ -72,17 +80,17 @@ def _compiled(model, dtype):
 
 
 def _pooled_and_score(network):
-    """Returns the input of the global average pooling, and the linear layer that follows the pooling."""
+    """Returns the input of the global average pooling, and the score's layer, which follows the pooling."""
     made_by = {id(layer.output): layer for layer in network.layers}
     score = made_by[id(network.output)]
     pooling = score
-    if is_linear_unit(score):
+    if is_linear_unit(score) or isinstance(score, OrdinalScore):
         pooling = made_by[id(score.input)]
         while isinstance(pooling, keras.layers.Dropout):
             pooling = made_by[id(pooling.input)]
     if not isinstance(pooling, keras.layers.GlobalAveragePooling2D):
         raise InputError(
-            f"--method=ram: model {network.name!r} doesn't end in global average pooling and a linear unit; "
+            f"--method=ram: model {network.name!r} doesn't end in global average pooling and a score of it; "
             "expected --method=gradcam or --method=occlusion"
         )
     return pooling.input, score

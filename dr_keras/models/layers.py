@@ -1,9 +1,10 @@
-"""Custom layers: untied biases, maxout, RMS pooling, standardisation, and a carrier of grading rules."""
+"""Custom layers: untied biases, maxout, RMS pooling, standardisation, an ordinal score, grading rules."""
 
 import keras
 from keras import ops
 
 PACKAGE = "dr_keras"
+_STEPS = 4  # from one grade to the next
 
 
 @keras.saving.register_keras_serializable(package=PACKAGE)
@@ -145,6 +146,50 @@ class Standardize(keras.layers.Layer):
     def get_config(self):
         """Returns the arguments that rebuild the layer."""
         return {**super().get_config(), "mean": self.mean, "sd": self.sd}
+
+
+@keras.saving.register_keras_serializable(package=PACKAGE)
+class OrdinalScore(keras.layers.Layer):
+    """The score of an ordinal regression: the sum of the probabilities that the grade is above 0, 1, 2 and 3.
+
+    Each probability is a logistic regression of its own. Input: features (batch, channels), means over an
+    image; output: scores (batch, 1), float32, in grade units, from 0 to 4.
+    """
+
+    def __init__(self, **kwargs):
+        kwargs["dtype"] = "float32"
+        super().__init__(**kwargs)
+
+    def build(self, input_shape):
+        """Creates kernel (channels, 4) and bias (4,), all zero."""
+        self.kernel = self.add_weight(shape=(input_shape[-1], _STEPS), initializer="zeros", name="kernel")
+        self.bias = self.add_weight(shape=(_STEPS,), initializer="zeros", name="bias")
+
+    def call(self, inputs):
+        """Sums the probabilities."""
+        logits = ops.matmul(ops.cast(inputs, "float32"), self.kernel) + self.bias
+        return ops.sum(ops.sigmoid(logits), axis=-1, keepdims=True)
+
+    def weights_at(self, inputs):
+        """Tells what a unit of each feature adds to the score: (batch, channels), each image having its own.
+
+        The score is the inputs times these, summed, plus `score_of_nothing`: by how much each probability
+        differs from that of an image without features is shared out as its logit's difference is.
+        """
+        added = ops.matmul(ops.cast(inputs, "float32"), self.kernel)
+        rise = ops.sigmoid(added + self.bias) - ops.sigmoid(self.bias)
+        probability = ops.sigmoid(added / 2 + self.bias)
+        is_small = ops.abs(added) < 1e-3  # where the quotient is the slope
+        slope = ops.where(is_small, probability * (1 - probability), rise / ops.where(is_small, 1.0, added))
+        return ops.matmul(slope, ops.transpose(self.kernel))
+
+    def score_of_nothing(self):
+        """The score of an image whose features are all 0, a scalar."""
+        return ops.sum(ops.sigmoid(self.bias))
+
+    def compute_output_shape(self, input_shape):
+        """Returns (batch, 1)."""
+        return (input_shape[0], 1)
 
 
 @keras.saving.register_keras_serializable(package=PACKAGE)

@@ -9,7 +9,9 @@ from dr_keras.data.shards import color_statistics
 from dr_keras.errors import InputError
 from dr_keras.models.architectures import ARCHITECTURES
 from dr_keras.models.grader_model import build_grader, network_of
+from dr_keras.models.layers import OrdinalScore
 from dr_keras.models.rules import GradingRules
+from dr_keras.training.config import ORDINAL
 from dr_keras.training.hosts import devices
 from dr_keras.training.trainer import Trainer
 
@@ -58,6 +60,9 @@ def build_network(config):
     network = architecture.build(config.image_size, seed=config.seed, **arguments)
     if config.trunk_weights != "none":
         architecture.published.load(network, find_trunk(config.architecture, config.trunk_weights))
+    if config.optimizer == ORDINAL:
+        score = network.layers[-1]
+        network = keras.Model(network.inputs, OrdinalScore(name=score.name)(score.input), name=network.name)
     return network
 
 

@@ -15,6 +15,7 @@ STRATEGIES = ("auto", "default", "mirrored", "multi_worker")
 PRECISIONS = ("float32", "mixed_bfloat16")
 CROSS_ENTROPY = "cross_entropy"
 LESIONS, BCE_DICE = "lesions", "bce_dice"  # the head that is trained on masks, and its loss
+RIDGE, ORDINAL = DIRECT = ("ridge", "ordinal")  # optimizers of a head that need no epochs
 _PUBLISHED = [name for name, architecture in ARCHITECTURES.items() if architecture.published]
 
 
@@ -62,9 +63,9 @@ class TrainingConfig:
     )
     changed_copies: int = option(
         0,
-        "Copies of each photograph that --optimizer=ridge, and the second term of lesion_efficientnet, are "
-        "fitted to beside the photograph and its mirror image: turned, recoloured, blurred, reduced, "
-        "compressed. They make the score follow the eye, not the file.",
+        "Copies of each photograph that --optimizer=ridge or ordinal, and the second term of "
+        "lesion_efficientnet, are fitted to beside the photograph and its mirror image: turned, recoloured, "
+        "blurred, reduced, compressed. They make the score follow the eye, not the file.",
         low=0,
     )
     steadiness: float = option(
@@ -77,10 +78,10 @@ class TrainingConfig:
     batch_size: int = option(32, "Photographs in a batch, over all devices.", low=1)
     optimizer: str = option(
         "sgd",
-        "sgd: with Nesterov momentum; ridge: ridge regression of a linear head behind --freeze_through, in "
-        "closed form, for which epochs, batches, learning rate, resampling and loss don't count; adamw: Adam "
-        "with --l2 as decoupled weight decay.",
-        choices=("sgd", "adam", "adamw", "ridge"),
+        "sgd: with Nesterov momentum; adamw: Adam with --l2 as decoupled weight decay. Behind "
+        "--freeze_through also ridge: ridge regression, or ordinal: a logistic regression for each step from "
+        "one grade to the next; for both, epochs, batches, learning rate, resampling and loss don't count.",
+        choices=("sgd", "adam", "adamw", *DIRECT),
     )
     learning_rate: float = option(0.003, "Learning rate of the first epoch.", low=0, per_stage=True)
     schedule: str = option(
@@ -172,8 +173,10 @@ class TrainingConfig:
                 f"--head={self.head} --loss={self.loss}: --head=lesions needs --loss=bce_dice and no "
                 "--freeze_through, other heads another loss"
             )
-        if self.optimizer == "ridge" and not self.freeze_through:
-            raise InputError("--optimizer=ridge: needs --freeze_through, behind which it fits a linear head")
+        if self.optimizer in DIRECT and not self.freeze_through:
+            raise InputError(
+                f"--optimizer={self.optimizer}: needs --freeze_through, behind which it fits a head"
+            )
 
     @property
     def sampling(self):
@@ -205,8 +208,8 @@ class SplitPlan:
     folds: int = option(0, "Folds of a cross-validation by patient; 0: a single training.", low=0)
     validation_fraction: float = option(
         0.1,
-        "Share of the training photographs set aside to choose the best epoch by; --optimizer=ridge needs "
-        "none, 0.",
+        "Share of the training photographs set aside to choose the best epoch by; --optimizer=ridge and "
+        "ordinal need none, 0.",
         low=0.0, high=0.5,
     )  # fmt: skip
     seed: int = option(0, "Seed of the division.", low=0)
@@ -308,7 +311,7 @@ def stage_configs(image_sizes, **values):
 def check_together(configs, plan, hosts):
     """Raises `InputError` unless the stages, the division and the hosts of a training suit one another."""
     for config in configs:
-        if not plan.validation_fraction and config.optimizer != "ridge" and config.head != LESIONS:
+        if not plan.validation_fraction and config.optimizer not in DIRECT and config.head != LESIONS:
             raise InputError(
                 f"--validation_fraction=0: --optimizer={config.optimizer} needs it to be above 0"
             )

@@ -12,11 +12,12 @@ from dr_keras.data import audit
 from dr_keras.data.inspection import inspect_prepared
 from dr_keras.models.grader_model import load_model
 from dr_keras.training import run_folder
-from dr_keras.training.config import LESIONS
+from dr_keras.training.config import DIRECT, LESIONS, ORDINAL, RIDGE
 from dr_keras.training.division import HELD_OUT, divide, groups_of_records
 from dr_keras.training.fit import STATE, Fit
 from dr_keras.training.frozen.backbone_features import FeatureCache
 from dr_keras.training.frozen.head import HeadFit
+from dr_keras.training.frozen.ordinal import OrdinalFit
 from dr_keras.training.frozen.ridge import RidgeFit
 from dr_keras.training.hosts import workers
 from dr_keras.training.lesions.lesion_fit import LesionFit
@@ -29,7 +30,8 @@ from dr_keras.training.seen import check_start, learnt_fingerprints, seen_by_sta
 FITS = {
     "network": Fit,
     "head": HeadFit,
-    "ridge": RidgeFit,
+    RIDGE: RidgeFit,
+    ORDINAL: OrdinalFit,
     "lesions": LesionFit,
     "rescored": RescoredFit,
 }  # each a `protocol.FitProtocol`
@@ -140,7 +142,7 @@ def _fit_of(task):
         return FITS["rescored" if task.init_from else "lesions"]
     if not config.freeze_through:
         return FITS["network"]
-    return FITS["ridge" if config.optimizer == "ridge" else "head"]
+    return FITS[config.optimizer if config.optimizer in DIRECT else "head"]
 
 
 def _report(hooks, folder, prepared, indices, scores):

@@ -1,7 +1,12 @@
+import ast
+import collections
+from pathlib import Path
+
 import keras
 import numpy as np
 import pytest
 
+import dr_keras
 from dr_keras.models.layers import Maxout, RMSPooling2D, Standardize, UntiedBias
 from dr_keras.training.hosts.devices import precision_scope
 
@@ -125,3 +130,13 @@ def test_rms_pooling_computes_in_float32_under_bfloat16():
     x[0, 1:, :, 0] = 1  # (256 + 6) / 9 = 29.11; in bfloat16 256 + 1 stays 256
     result = keras.ops.cast(layer(x), "float32")
     np.testing.assert_allclose(np.asarray(result), np.sqrt(262 / 9), rtol=4e-3)
+
+
+def test_no_two_classes_are_registered_under_one_name():
+    """Of two, Keras would load the one that was imported last, whichever was saved."""
+    names = collections.Counter()
+    for path in Path(dr_keras.__file__).parent.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ClassDef):
+                names[node.name] += sum("register_keras" in ast.unparse(mark) for mark in node.decorator_list)
+    assert names["OrdinalScore"] == 1 and max(names.values()) == 1

@@ -39,23 +39,32 @@ class RidgeFit:
         network = network_of(self.grader)
         self._score = network.layers[-1]
         trunk = trunk_of(network, task.config.freeze_through)
-        if not is_linear_unit(self._score) or self._score.input is not trunk.output:
+        if not self.suits(self._score) or self._score.input is not trunk.output:
             raise InputError(
-                f"--freeze_through={task.config.freeze_through}: --optimizer=ridge needs the layer whose "
-                f"output {self._score.name!r}, a linear unit, takes"
+                f"--freeze_through={task.config.freeze_through}: --optimizer={task.config.optimizer} needs "
+                f"the layer whose output {self._score.name!r}, the score, takes"
             )
         cache = task.features or FeatureCache(task.prepared)
-        self._features = cache.of(self.grader, trunk, task.training, Changed(task.config.changed_copies))
-        self._grades, self._steadiness = task.prepared.grades[task.training], task.config.steadiness
-        self._groups = task.groups_of(task.training)
+        self.features = cache.of(self.grader, trunk, task.training, Changed(task.config.changed_copies))
+        self.grades, self.steadiness = task.prepared.grades[task.training], task.config.steadiness
+        self.groups = task.groups_of(task.training)
+
+    def suits(self, layer):
+        """Tells whether a layer is what is fitted here."""
+        return is_linear_unit(layer)
+
+    def fit(self):
+        """Returns the fitted `Ridge`, and the weights that `score` has by it."""
+        fitted = fit_ridge(self.features, self.grades, self.groups, self.steadiness)
+        return fitted, [fitted.kernel[:, None], np.array([fitted.intercept])]
 
     def run(self):
         """Fits the head and saves `model.keras`. Returns a `FitResult` with the cross-validated scores."""
-        fitted = fit_ridge(self._features, self._grades, self._groups, self._steadiness)
-        self._score.set_weights([fitted.kernel[:, None], np.array([fitted.intercept])])
+        fitted, weights = self.fit()
+        self._score.set_weights(weights)
         with atomic_path(self.run_dir / MODEL) as temporary:
             self.grader.save(temporary)
-        error = np.mean((fitted.unseen_scores - self._grades) ** 2)
+        error = np.mean((fitted.unseen_scores - self.grades) ** 2)
         self.hooks.say(
             f"{self.run_dir}: penalty {fitted.penalty:.3g}, squared error on patients left out {error:.3f}"
         )
