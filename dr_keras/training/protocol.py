@@ -1,8 +1,8 @@
 """What the kinds of training have in common: what they are given, how they run, what they return.
 
 `fit.Fit` trains a whole network, `frozen.head.HeadFit` the layers behind a frozen backbone,
-`frozen.ridge.RidgeFit` a linear head in closed form, `lesions.lesion_fit.LesionFit` a lesion network, and
-`lesions.rescored_fit.RescoredFit` the score of one.
+`frozen.ridge.RidgeFit` a linear head in closed form, `frozen.ordinal.OrdinalFit` an ordinal one,
+`lesions.lesion_fit.LesionFit` a lesion network, and `lesions.rescored_fit.RescoredFit` the score of one.
 `stages` chooses among them and treats them alike.
 """
 
