@@ -67,6 +67,7 @@ def main(argv):
     from dr_keras.evaluation import agreement
     from dr_keras.models.grader_model import load_model, network_of
     from dr_keras.training import run_folder
+    from dr_keras.training.division import HELD_OUT
     from dr_keras.training.frozen.backbone_features import Changed, FeatureCache, trunk_of
     from dr_keras.training.frozen.ordinal import fit_ordinal
     from dr_keras.training.frozen.ridge import fit_ridge
@@ -83,7 +84,7 @@ def main(argv):
     groups, grades = np.unique(patients, return_inverse=True)[1], prepared.grades
     scores = {name: np.full(len(grades), np.nan) for name in ("ridge", "ordinal", "kernel")}
     for fold in folds:
-        held_out = run_folder.splits_of(fold / run_folder.SPLIT, prepared.records) == "held_out"
+        held_out = run_folder.splits_of(fold / run_folder.SPLIT, prepared.records) == HELD_OUT
         known, unknown = features[~held_out].astype("float64"), features[held_out, 0].astype("float64")
         mean, sd = known.mean(axis=(0, 1)), known.std(axis=(0, 1)) + 1e-3
         known, unknown = (known - mean) / sd, (unknown - mean) / sd

@@ -111,12 +111,11 @@ def without_bright_surround(image):
     height, width = image.shape[:2]
     if not is_no_retina(image[:: max(1, height - 1), :: max(1, width - 1)]).all():
         return image
-    middle = is_no_retina(image[height // 3 : height - height // 3, width // 3 : width - width // 3])
-    if middle.sum() > MOST_IN_MIDDLE * middle.size:
+    outside = is_no_retina(image)
+    if outside[height // 3 : -(height // 3), width // 3 : -(width // 3)].mean() > MOST_IN_MIDDLE:
         return image
-    near = np.ones((SURROUND_EDGE, SURROUND_EDGE), np.uint8)
-    outside = cv2.dilate(is_no_retina(image).astype(np.uint8), near)
-    return cv2.bitwise_and(image, image, mask=1 - outside)
+    near = cv2.dilate(outside.astype(np.uint8), np.ones((SURROUND_EDGE, SURROUND_EDGE), np.uint8))
+    return cv2.bitwise_and(image, image, mask=1 - near)
 
 
 def is_no_retina(image):

@@ -39,14 +39,14 @@ def without_bright_surround(image):
 
     def blackened():
         outside = tf.cast(_is_no_retina(image), tf.float32)
+        height, width = tf.unstack(tf.shape(image)[:2] // 3)
+        is_coloured = tf.reduce_mean(outside[height:-height, width:-width]) <= fundus.MOST_IN_MIDDLE
+        outside *= tf.cast(is_coloured, tf.float32)
         near = tf.nn.max_pool2d(outside[None, ..., None], fundus.SURROUND_EDGE, 1, "SAME")[0]
         return image * tf.cast(near == 0, tf.uint8)
 
     corners = tf.stack([image[0, 0], image[0, -1], image[-1, 0], image[-1, -1]])
-    height, width = tf.unstack(tf.shape(image)[:2] // 3)
-    middle = tf.cast(_is_no_retina(image[height:-height, width:-width]), tf.float32)
-    is_coloured = tf.reduce_mean(middle) <= fundus.MOST_IN_MIDDLE
-    return tf.cond(tf.reduce_all(_is_no_retina(corners)) & is_coloured, blackened, lambda: image)
+    return tf.cond(tf.reduce_all(_is_no_retina(corners)), blackened, lambda: image)
 
 
 def _is_no_retina(image):

@@ -7,7 +7,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GroupKFold
 
 from dr_keras.models.layers import OrdinalScore
-from dr_keras.training.frozen.ridge import RidgeFit
+from dr_keras.training.frozen.ridge import RidgeFit, moments
 
 STRENGTHS = (0.003, 0.01, 0.03, 0.1, 0.3)  # of the data against the penalty, features having unit deviation
 _STEPS = range(4)  # from one grade to the next
@@ -16,7 +16,10 @@ _ITERATIONS, _TOLERANCE = 300, 1e-3
 
 
 class OrdinalFit(RidgeFit):
-    """Fits an `OrdinalScore` as `RidgeFit` fits a linear unit, and to the same views of each photograph."""
+    """Fits an `OrdinalScore` as `RidgeFit` fits a linear unit, and to the same views of each photograph.
+
+    Each view is a sample like any other: the configuration's `steadiness` doesn't count.
+    """
 
     def suits(self, layer):
         """Tells whether a layer is what is fitted here."""
@@ -64,10 +67,8 @@ def fit_ordinal(features, grades, groups, strengths=STRENGTHS):
     Returns:
         `Ordinal`.
     """
-    grades = np.asarray(grades)
-    flat = np.asarray(features, "float64").reshape(-1, features.shape[-1])
-    mean, sd = flat.mean(axis=0), flat.std(axis=0)
-    sd = np.maximum(sd, np.quantile(sd, 0.25)) + 1e-9  # channels that hardly ever fire aren't amplified
+    features, grades = np.asarray(features, "float64"), np.asarray(grades)
+    mean, sd = moments(features)
     scaled = ((features - mean) / sd).astype("float32")
     parts, scores = min(_PARTS, len(np.unique(groups))), np.full((len(strengths), len(grades)), grades.mean())
     for fitted, left in GroupKFold(parts).split(scaled, grades, groups) if parts > 1 else ():
@@ -89,9 +90,8 @@ def _solve(features, grades, strengths):
         kernel, intercepts = np.zeros((channels, len(fits))), np.zeros(len(fits))
         for step, fit in enumerate(fits):
             is_above = repeated > step
-            if (
-                is_above.all() or not is_above.any()
-            ):  # nothing to tell apart: as sure as so many photographs are
+            if is_above.all() or not is_above.any():
+                # Nothing to tell apart: as sure as so many photographs are.
                 share = (is_above[::views].sum() + 0.5) / (len(grades) + 1)
                 intercepts[step] = np.log(share / (1 - share))
                 continue

@@ -103,9 +103,7 @@ def fit_ridge(features, grades, groups, steadiness=1.0, penalties=PENALTIES):
         `Ridge`.
     """
     features, grades = np.asarray(features, "float64"), np.asarray(grades, "float64")
-    flat = features.reshape(-1, features.shape[-1])
-    mean, sd = flat.mean(axis=0), flat.std(axis=0)
-    sd = np.maximum(sd, np.quantile(sd, 0.25)) + 1e-9  # channels that hardly ever fire aren't amplified
+    mean, sd = moments(features)
     scaled = (features - mean) / sd
     parts, scores = min(_PARTS, len(np.unique(groups))), np.full((len(penalties), len(grades)), grades.mean())
     errors = np.zeros(len(penalties))
@@ -118,6 +116,18 @@ def fit_ridge(features, grades, groups, steadiness=1.0, penalties=PENALTIES):
     (kernel,), (intercept,) = _solve(scaled, grades, steadiness, penalties[best : best + 1])
     kernel = kernel / sd
     return Ridge(kernel, float(intercept - mean @ kernel), float(penalties[best]), scores[best])
+
+
+def moments(features):
+    """Mean and deviation of each channel, (channels,) each, over photographs and views, to scale them with.
+
+    Args:
+        features: float64 (n, views, channels).
+    """
+    flat = features.reshape(-1, features.shape[-1])
+    sd = flat.std(axis=0)
+    # Channels that hardly ever fire aren't amplified.
+    return flat.mean(axis=0), np.maximum(sd, np.quantile(sd, 0.25)) + 1e-9
 
 
 def _solve(features, grades, steadiness, penalties):
