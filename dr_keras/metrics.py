@@ -7,6 +7,7 @@ import numpy as np
 from keras import ops
 
 from dr_keras.grades import DEFAULT_THRESHOLDS, NUM_GRADES, score_to_grade
+from dr_keras.registration import PACKAGE
 
 
 def confusion_matrix(y_true, y_pred, num_classes=NUM_GRADES):
@@ -72,7 +73,7 @@ def quadratic_weighted_kappa(y_true, y_pred, num_classes=NUM_GRADES):
     return float(1 - np.sum(disagreement * matrix) / by_chance)
 
 
-@keras.saving.register_keras_serializable(package="dr_keras")
+@keras.saving.register_keras_serializable(package=PACKAGE)
 class QuadraticWeightedKappa(keras.metrics.Metric):
     """Quadratic weighted kappa of regression scores cut into grades, or of a classifier's likeliest grades.
 

@@ -1,13 +1,15 @@
 """Makes this package's layers and metrics known to Keras, without loading Keras.
 
 `keras.models.load_model(FILE)` finds a class by its registered name, and refuses to import the module that
-defines it. So these modules are imported as soon as Keras is there: now, or when it is imported.
+defines it. So these modules are imported as soon as Keras is there: now, or when it is imported. None of
+them imports another of them: the first import of Keras may be that of any.
 """
 
 import importlib
 import importlib.util
 import sys
 
+PACKAGE = "dr_keras"  # what Keras puts before the names of the classes
 _REGISTERED = (
     "dr_keras.models.layers",
     "dr_keras.models.alexnet_layers",

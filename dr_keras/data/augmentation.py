@@ -11,9 +11,10 @@ import math
 import keras
 from keras import ops
 
+from dr_keras.registration import PACKAGE
+
 NUM_UNIFORM = 6  # rotation, flip, shift y, shift x, log-scale y, log-scale x
 NUM_NORMAL = 3  # one per principal component of colour
-PACKAGE = "dr_keras"
 
 
 @dataclasses.dataclass(frozen=True)

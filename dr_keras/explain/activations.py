@@ -5,6 +5,7 @@ import keras
 from dr_keras.errors import InputError
 from dr_keras.explain.geometry import Grid
 from dr_keras.models.grader_model import network_and_front
+from dr_keras.models.layers import OrdinalScore
 
 _ACTIVATIONS = (keras.layers.LeakyReLU, keras.layers.ReLU, keras.layers.Activation)
 
@@ -38,6 +39,21 @@ def layer_output(network, name):
             f"{', '.join(with_positions)}"
         )
     return network.get_layer(name).output
+
+
+def score_weights(score, values):
+    """Tells what a unit of each feature adds to the score.
+
+    Args:
+        score: the last layer, one linear unit or `OrdinalScore`.
+        values: its input, float32 (batch, channels).
+
+    Returns:
+        float32 (batch, channels); (1, channels) of a linear unit, whose weights are every image's.
+    """
+    if isinstance(score, OrdinalScore):
+        return score.weights_at(values)
+    return keras.ops.cast(keras.ops.transpose(score.kernel), "float32")
 
 
 def cell_grid(model, tensor=None, size=1, stride=1):

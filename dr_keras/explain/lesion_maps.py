@@ -5,7 +5,7 @@ import numpy as np
 import tensorflow as tf
 
 from dr_keras.errors import InputError
-from dr_keras.explain.activations import cell_grid
+from dr_keras.explain.activations import cell_grid, score_weights
 from dr_keras.explain.compiled import kept
 from dr_keras.lesion_kinds import LESIONS
 from dr_keras.models.grader_model import network_and_front
@@ -22,8 +22,8 @@ def lesion_shares(model, images):
     """Computes scores, what each pixel adds to them, and the probabilities of lesions.
 
     The map is 0 wherever nothing was found, and never negative. As with a regression activation map, its mean
-    plus the score's bias is the score; of `lesion_efficientnet` the score has one more term, the mean of its
-    map `context`.
+    plus the score's bias is the score; of `lesion_efficientnet` the score has one more term, what its maps
+    `context` add.
 
     Args:
         model: a grader with a lesion network, or the network alone.
@@ -39,10 +39,10 @@ def lesion_shares(model, images):
         InputError: if the model is another one.
     """
     network = _network(model)
-    probabilities, scores = in_pieces(_compiled(model), tf.cast(images, tf.float32))
+    probabilities, scores, weights = in_pieces(_compiled(model), tf.cast(images, tf.float32))
     probabilities, shares = probabilities.numpy(), network.get_layer("shares")
-    kernel = network.get_layer("score").kernel.numpy()[: 2 * len(LESIONS), 0].reshape(2, len(LESIONS))
-    parts = np.stack([_parts(one, shares, kernel) for one in probabilities])
+    each = zip(probabilities, weights.numpy(), strict=True)
+    parts = np.stack([_parts(one, shares, own.reshape(2, len(LESIONS))) for one, own in each])
     return scores.numpy(), parts.sum(axis=-1), np.concatenate([probabilities, parts], axis=-1)
 
 
@@ -55,7 +55,7 @@ def marked_lesions(model):
     (batch,), 0 where it has none.
     """
     network, front = network_and_front(model)
-    shares, kernel = network.get_layer("shares"), network.get_layer("score").kernel[:, 0]
+    shares, score = network.get_layer("shares"), network.get_layer("score")
     features, head = split_head(network)
     body = keras.Model(network.inputs, [shares.input, network.get_layer("gap").input, features])
     terms = 2 * len(LESIONS)
@@ -63,9 +63,11 @@ def marked_lesions(model):
     def step(images):
         probabilities, cells, values = body(front(images), training=False)
         marked = tf.cast(probabilities[..., : len(LESIONS)] > tf.constant(shares.least), tf.float32)
-        parts = values * kernel
+        weights = score_weights(score, values)
+        parts = values * weights
         added = tf.reduce_sum(tf.reshape(parts[:, :terms], (-1, 2, len(LESIONS))), axis=1)
-        return head(values), tf.tensordot(cells, kernel, 1), marked, added, tf.reduce_sum(parts[:, terms:], 1)
+        maps = tf.linalg.matvec(cells, weights[:, None])
+        return head(values), maps, marked, added, tf.reduce_sum(parts[:, terms:], 1)
 
     return step
 
@@ -92,27 +94,32 @@ def _network(model):
 def _compiled(model):
     def build():
         network, front = network_and_front(model)
-        both = keras.Model(network.inputs, [network.get_layer("shares").input, network.output])
+        score = network.get_layer("score")
+        body = keras.Model(network.inputs, [network.get_layer("shares").input, score.input, score.output])
 
         @tf.function(input_signature=[tf.TensorSpec((None, *model.input_shape[1:]), tf.float32)])
         def step(images):
-            probabilities, scores = both(front(images), training=False)
-            return probabilities, scores[:, 0]
+            probabilities, values, scores = body(front(images), training=False)
+            weights = score_weights(score, values) * tf.ones_like(values)
+            return probabilities, scores[:, 0], weights[:, : 2 * len(LESIONS)]
 
         return step.get_concrete_function()
 
     return kept(model, ("lesions",), build)
 
 
-def _parts(probabilities, shares, kernel):
-    """What each pixel adds by each kind: float32 (height, width, lesions); see `LesionShares`."""
+def _parts(probabilities, shares, weights):
+    """What each pixel adds by each kind: float32 (height, width, lesions); see `LesionShares`.
+
+    `weights` are what its shares of the whole image and of the quadrants add to the score, (2, lesions).
+    """
     least = np.array(shares.least, "float32")
     excess = np.maximum(probabilities[..., : len(LESIONS)] - least, 0) / (1 - least)
     height, width, kinds = excess.shape
     quarters = excess.reshape(2, height // 2, 2, width // 2, kinds)
     sums = quarters.sum(axis=(1, 3), keepdims=True, dtype="float64") / (height * width)
-    factors = kernel[0] * _factor(sums.sum(axis=(0, 2), keepdims=True), shares.unit)
-    factors = factors + kernel[1] * _factor(sums, shares.unit) / 4
+    factors = weights[0] * _factor(sums.sum(axis=(0, 2), keepdims=True), shares.unit)
+    factors = factors + weights[1] * _factor(sums, shares.unit) / 4
     return (quarters * factors).reshape(excess.shape).astype("float32")
 
 

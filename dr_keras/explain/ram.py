@@ -4,7 +4,7 @@ import keras
 import tensorflow as tf
 
 from dr_keras.errors import InputError
-from dr_keras.explain.activations import cell_grid
+from dr_keras.explain.activations import cell_grid, score_weights
 from dr_keras.explain.compiled import kept
 from dr_keras.models.grader_model import is_linear_unit, network_and_front
 from dr_keras.models.layers import OrdinalScore
@@ -60,11 +60,7 @@ def scores_and_maps(model):
     def step(images):
         activations, values = body(front(images), training=False)
         activations = tf.cast(activations, tf.float32)
-        if isinstance(score, OrdinalScore):
-            maps = tf.linalg.matvec(activations, score.weights_at(values)[:, None])
-        else:
-            maps = tf.tensordot(activations, tf.cast(score.kernel, tf.float32), 1)[..., 0]
-        return head(values), maps
+        return head(values), tf.linalg.matvec(activations, score_weights(score, values)[:, None])
 
     return step
 

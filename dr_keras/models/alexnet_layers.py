@@ -5,8 +5,7 @@ import numpy as np
 from keras import ops
 
 from dr_keras.grades import NUM_GRADES
-
-PACKAGE = "dr_keras"
+from dr_keras.registration import PACKAGE
 
 
 @keras.saving.register_keras_serializable(package=PACKAGE)

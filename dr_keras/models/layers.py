@@ -3,8 +3,9 @@
 import keras
 from keras import ops
 
-PACKAGE = "dr_keras"
-_STEPS = 4  # from one grade to the next
+from dr_keras.registration import PACKAGE
+
+STEPS = 4  # from one grade to the next
 
 
 @keras.saving.register_keras_serializable(package=PACKAGE)
@@ -162,8 +163,8 @@ class OrdinalScore(keras.layers.Layer):
 
     def build(self, input_shape):
         """Creates kernel (channels, 4) and bias (4,), all zero."""
-        self.kernel = self.add_weight(shape=(input_shape[-1], _STEPS), initializer="zeros", name="kernel")
-        self.bias = self.add_weight(shape=(_STEPS,), initializer="zeros", name="bias")
+        self.kernel = self.add_weight(shape=(input_shape[-1], STEPS), initializer="zeros", name="kernel")
+        self.bias = self.add_weight(shape=(STEPS,), initializer="zeros", name="bias")
 
     def call(self, inputs):
         """Sums the probabilities."""

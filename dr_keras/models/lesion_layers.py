@@ -4,7 +4,7 @@ import keras
 from keras import ops
 
 from dr_keras.lesion_kinds import LESIONS
-from dr_keras.models.layers import PACKAGE
+from dr_keras.registration import PACKAGE
 
 
 @keras.saving.register_keras_serializable(package=PACKAGE)
@@ -70,8 +70,8 @@ class LesionShares(keras.layers.Layer):
     lesion says less than the first. It is taken once over the whole image and once as the mean over its four
     quadrants, by which the severity scale counts haemorrhages: the same amount counts more if it is spread.
     Each cell gets the share of that logarithm that it has of the amount, times the number of cells, so that
-    global average pooling gives the logarithm. So a linear unit behind it has a regression activation map
-    that is 0 wherever nothing was found, and whose mean plus the bias is the score.
+    global average pooling gives the logarithm. So a score behind it has a regression activation map that is
+    0 wherever nothing was found, and whose mean plus the bias is the score.
 
     Input (batch, height, width, channels), probabilities, the lesions first; height and width are twice a
     multiple of `cell`. Output (batch, height / cell, width / cell, 8), float32: for each of `LESIONS` the

@@ -6,11 +6,14 @@ from keras import layers
 
 from dr_keras.lesion_kinds import CHANNELS
 from dr_keras.models import efficientnet, efficientnet_weights
-from dr_keras.models.layers import Standardize
+from dr_keras.models.layers import STEPS, OrdinalScore, Standardize
 from dr_keras.models.lesion_layers import LesionShares, LocalContrast
 
 SEGMENTER = "segmenter"  # name of the network of pixels inside the one of scores
-CONTEXT, BACKBONE = "context", "backbone"  # of `lesion_efficientnet`: one map, and what it is made of
+CONTEXT, BACKBONE = (
+    "context",
+    "backbone",
+)  # of `lesion_efficientnet`: its second term, and what that is made of
 ENCODER = "encoder"  # of the segmenter
 # Its outputs, at 1/2, 1/4, 1/8 and 1/16 of the image's scale.
 _STAGES = ("block1a_project", "block2b_add", "block3b_add", "block5c_add")
@@ -22,8 +25,8 @@ def lesion_net(image_size=1024, seed=0, widths=WIDTHS, name="lesion_net"):
     """Builds a grader's network whose evidence is a segmentation of lesions.
 
     It marks the lesions (`lesion_segmenter`), divides what counts of them among their pixels (`LesionShares`)
-    and ends in global average pooling and one linear unit. So its regression activation map (P2 section 4.5)
-    is 0 outside lesions, and the score is its mean plus the bias.
+    and ends in global average pooling and an `OrdinalScore`. So its regression activation map (P2 section
+    4.5) is 0 outside lesions, and the score is its mean plus the bias.
 
     Args:
         image_size: side of the square images, a multiple of 32.
@@ -42,7 +45,7 @@ def lesion_net(image_size=1024, seed=0, widths=WIDTHS, name="lesion_net"):
     x = lesion_segmenter(image_size, seed, widths, folded=True)(inputs)
     x = LesionShares(name="shares")(x)
     x = layers.GlobalAveragePooling2D(dtype="float32", name="gap")(x)
-    x = layers.Dense(1, kernel_initializer="zeros", dtype="float32", name="score")(x)
+    x = OrdinalScore(name="score")(x)
     return keras.Model(inputs, x, name=name)
 
 
@@ -50,9 +53,10 @@ def lesion_efficientnet(image_size=1024, seed=0, widths=WIDTHS, name="lesion_eff
     """Builds `lesion_net` with a second term: what the look of the retina says besides its lesions.
 
     An EfficientNet-Lite0 sees the image at half its size, each of whose pixels is the mean of four, so that
-    noise and compression hardly reach it. One linear unit turns its features, at each of its cells, into the
-    map `context`, in grade units. The score is a linear unit of the means of the lesions' shares and of
-    that map. So the score is still the mean of one map plus a bias, and each term's part of it is known.
+    noise and compression hardly reach it. Four linear units turn its features, at each of its cells, into the
+    maps `context`: logits of the grade being above 0, 1, 2 and 3, on average 0 for healthy eyes. The score is
+    an `OrdinalScore` of the means of the lesions' shares and of those maps. So the score is still the mean of
+    one map plus a bias, and each term's part of it is known.
 
     Args:
         image_size: side of the square images, a multiple of 64.
@@ -74,10 +78,12 @@ def lesion_efficientnet(image_size=1024, seed=0, widths=WIDTHS, name="lesion_eff
     found = LesionShares(cell=image_size // backbone.output.shape[1], name="shares")(found)
     half = layers.AveragePooling2D(2, name="half")(inputs)
     half = Standardize(efficientnet.MEAN, efficientnet.SD, name="standardized_half")(half)
-    context = layers.Conv2D(1, 1, kernel_initializer="zeros", dtype="float32", name=CONTEXT)(backbone(half))
+    context = layers.Conv2D(STEPS, 1, kernel_initializer="zeros", dtype="float32", name=CONTEXT)(
+        backbone(half)
+    )
     x = layers.Concatenate(name="evidence")([found, context])
     x = layers.GlobalAveragePooling2D(dtype="float32", name="gap")(x)
-    x = layers.Dense(1, kernel_initializer="zeros", dtype="float32", name="score")(x)
+    x = OrdinalScore(name="score")(x)
     return keras.Model(inputs, x, name=name)
 
 

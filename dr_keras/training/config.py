@@ -71,7 +71,7 @@ class TrainingConfig:
     steadiness: float = option(
         1.0,
         "Weight of the differences among a photograph's --changed_copies. 1 counts a copy like a photograph; "
-        "more makes the score steadier, at some cost in accuracy. --optimizer=ordinal takes 1.",
+        "more makes the score steadier, at some cost in accuracy.",
         float, low=0.0,
     )  # fmt: skip
     epochs: int = option(250, "Passes over the training photographs.", low=1, per_stage=True)

@@ -17,7 +17,8 @@ def lesion_network():
     network.get_layer("shares").least = (0.3, 0.4, 0.5, 0.6)
     network.get_layer("segmenter").get_layer("logits").bias.assign(np.full(5, -0.5))
     score = network.get_layer("score")
-    score.set_weights([np.linspace(0.01, 0.08, score.kernel.shape[0])[:, None], np.array([0.4])])
+    kernel = np.linspace(0.01, 0.08, np.prod(score.kernel.shape)).reshape(score.kernel.shape)
+    score.set_weights([kernel, np.array([-0.5, -1.5, -2.5, -3.5])])
     rules = GradingRules(calibration=(2.0, 1.0, 2.0, 3.0, 4.0))
     return build_grader(network, LESION_SIZE, (0, 0, 0), (1, 1, 1), rules)
 

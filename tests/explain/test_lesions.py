@@ -19,6 +19,8 @@ LEAST = (0.3, 0.4, 0.5, 0.6)
 
 
 WIDTHS = (4, 6, 8, 8, 8)
+BIAS = np.array([-0.5, -1.5, -2.5, -3.5])
+NOTHING = float(np.sum(1 / (1 + np.exp(-BIAS))))  # score of an eye without any lesion
 
 
 def made(network):
@@ -26,8 +28,8 @@ def made(network):
     network.get_layer("shares").least = LEAST
     network.get_layer("segmenter").get_layer("logits").bias.assign(np.full(5, -0.5))
     score = network.get_layer("score")
-    kernel = np.linspace(0.01, 0.08, score.kernel.shape[0])[:, None]
-    score.set_weights([kernel, np.array([0.4])])
+    kernel = np.linspace(0.01, 0.08, np.prod(score.kernel.shape)).reshape(score.kernel.shape)
+    score.set_weights([kernel, BIAS])
     return build_grader(network, SIZE, (0, 0, 0), (1, 1, 1), GradingRules())
 
 
@@ -38,10 +40,10 @@ def grader():
 
 @pytest.fixture(scope="module")
 def grader_with_context():
-    """One whose map `context` has the mean of the backbone's features, plus 20 grade units."""
+    """One whose maps `context` have the mean of the backbone's features, plus 20."""
     network = lesion_efficientnet(SIZE, widths=WIDTHS)
     channels = network.get_layer("context").kernel.shape[2]
-    network.get_layer("context").set_weights([np.full((1, 1, channels, 1), 1 / channels), np.array([20.0])])
+    network.get_layer("context").set_weights([np.full((1, 1, channels, 4), 1 / channels), np.full(4, 20.0)])
     return made(network)
 
 
@@ -56,8 +58,8 @@ def test_the_mean_of_the_map_and_the_bias_are_the_score(grader):
     images = photographs()
     scores, maps, evidence = lesion_shares(grader, images)
     assert maps.shape == (2, SIZE, SIZE) and evidence.shape == (2, SIZE, SIZE, len(CHANNELS) + len(LESIONS))
-    assert scores.min() > 0.5
-    np.testing.assert_allclose(maps.mean(axis=(1, 2), dtype="float64") + 0.4, scores, atol=1e-4)
+    assert scores.min() > NOTHING + 0.1
+    np.testing.assert_allclose(maps.mean(axis=(1, 2), dtype="float64") + NOTHING, scores, atol=1e-4)
     np.testing.assert_allclose(evidence[..., 5:].sum(axis=-1), maps, rtol=1e-5)
     assert maps.min() >= 0 and np.mean(maps == 0) > 0.01
 
@@ -70,25 +72,30 @@ def test_it_is_the_regression_activation_map_pixel_by_pixel(grader):
     np.testing.assert_allclose(own, scores, atol=1e-4)
     blocks = maps.reshape(2, SIZE // 8, 8, SIZE // 8, 8).mean(axis=(2, 4))
     np.testing.assert_allclose(blocks, cells, rtol=2e-3, atol=1e-3)
-    assert score_bias(grader) == pytest.approx(0.4)
+    assert score_bias(grader) == pytest.approx(NOTHING)
 
 
 def test_the_context_is_what_the_lesions_and_the_bias_leave(grader_with_context):
     images, network = photographs(), network_of(grader_with_context)
     scores, maps, evidence = lesion_shares(grader_with_context, images)
-    context = keras.Model(network.inputs, network.get_layer("context").output)([images.astype("float32")])
-    added = 0.08 * np.asarray(context).mean(axis=(1, 2, 3))
-    assert added.min() > 1
-    np.testing.assert_allclose(maps.mean(axis=(1, 2), dtype="float64") + added + 0.4, scores, atol=1e-4)
+    means = np.asarray(keras.Model(network.inputs, network.get_layer("gap").output)(images.astype("float32")))
+    kernel = network.get_layer("score").kernel.numpy()
+    logits = means @ kernel
+    rises = 1 / (1 + np.exp(-logits - BIAS)) - 1 / (1 + np.exp(-BIAS))
+    added = np.sum(
+        rises * (means[:, 8:] @ kernel[8:]) / logits, axis=1
+    )  # its part of what each logit rises by
+    assert added.min() > 0.5
+    np.testing.assert_allclose(maps.mean(axis=(1, 2), dtype="float64") + added + NOTHING, scores, atol=1e-4)
     ram_scores, cells = regression_activation_map(grader_with_context, images)
     assert cells.shape == (2, 4, 4)
-    np.testing.assert_allclose(cells.mean(axis=(1, 2)) + 0.4, ram_scores, atol=1e-4)
+    np.testing.assert_allclose(cells.mean(axis=(1, 2)) + NOTHING, ram_scores, atol=1e-4)
     np.testing.assert_allclose(ram_scores, scores, atol=1e-4)
     (explanation,) = (
         found for _, found, _ in Explainer([[grader_with_context]], "lesions")(list(images[:1]))
     )
     found = explanation.findings
-    assert found.context == pytest.approx(float(added[0]), abs=1e-3)
+    assert found.context == pytest.approx(float(added[0]), abs=0.05)  # of the field of view, found anew
     lesions = sum(lesion.contribution for lesion in found.lesions)
     assert lesions + found.remainder + found.context + found.bias == pytest.approx(
         explanation.score, abs=1e-4
@@ -188,7 +195,7 @@ def test_a_healthy_eye_is_left_alone(grader):
             layer.get_layer("segmenter").get_layer("logits").bias.assign(np.full(5, -500.0))
     explain = Explainer([[quiet]], "lesions")
     ((_, explanation, _),) = explain([photographs(1)[0]])
-    assert explanation.score == pytest.approx(0.4) and explanation.findings.lesions == ()
+    assert explanation.score == pytest.approx(NOTHING) and explanation.findings.lesions == ()
     picture = np.asarray(explanation.overlay())
     panel = picture[:512, :512]
     assert not (np.abs(panel.astype(int) - COLORS["haemorrhages"]).sum(axis=2) < 40).any()

@@ -25,8 +25,9 @@ def network():
     network.get_layer("segmenter").get_layer("logits").bias.assign(np.full(5, -1.0))
     context = network.get_layer("context")
     kernel = np.random.default_rng(0).normal(0, 0.1, context.kernel.shape)
-    context.set_weights([kernel, np.array([0.5])])
-    network.get_layer("score").set_weights([np.linspace(0.01, 0.07, 9)[:, None], np.array([0.4])])
+    context.set_weights([kernel, np.full(4, 0.5)])
+    score = network.get_layer("score")
+    score.set_weights([np.linspace(0.01, 0.07, 48).reshape(12, 4), np.array([-0.5, -1.5, -2.5, -3.5])])
     return build_grader(network, SIZE, (0, 0, 0), (1, 1, 1), GradingRules())
 
 
@@ -54,7 +55,8 @@ def test_the_saved_model_outlines_lesions_and_says_what_they_add(network, photog
         added = outputs["lesion_scores"].numpy()[number]
         context = outputs["context_score"].numpy()[number]
         assert context == pytest.approx(explanation.findings.context, abs=2e-3) and abs(context) > 1e-3
-        assert added.sum() + context + 0.4 == pytest.approx(outputs["score"].numpy()[number], abs=1e-4)
+        sums = added.sum() + context + explanation.findings.bias
+        assert sums == pytest.approx(outputs["score"].numpy()[number], abs=1e-4)
         by_kind = [
             sum(lesion.contribution for lesion in explanation.findings.of_kind(kind)) for kind in LESIONS
         ]

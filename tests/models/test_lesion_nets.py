@@ -120,7 +120,7 @@ def test_what_is_below_the_least_probability_counts_nothing():
 def test_layers_survive_saving(tmp_path):
     network = lesion_net(64, widths=WIDTHS)
     network.get_layer("shares").least = (0.1, 0.2, 0.3, 0.4)
-    network.get_layer("score").set_weights([np.ones((8, 1)), np.zeros(1)])
+    network.get_layer("score").set_weights([np.ones((8, 4)), np.zeros(4)])
     images = photograph(64, 64)
     network.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras")

@@ -6,20 +6,16 @@ import numpy as np
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GroupKFold
 
-from dr_keras.models.layers import OrdinalScore
+from dr_keras.models.layers import STEPS, OrdinalScore
 from dr_keras.training.frozen.ridge import RidgeFit, moments
 
 STRENGTHS = (0.003, 0.01, 0.03, 0.1, 0.3)  # of the data against the penalty, features having unit deviation
-_STEPS = range(4)  # from one grade to the next
 _PARTS = 5  # of the cross-validation
 _ITERATIONS, _TOLERANCE = 300, 1e-3
 
 
 class OrdinalFit(RidgeFit):
-    """Fits an `OrdinalScore` as `RidgeFit` fits a linear unit, and to the same views of each photograph.
-
-    Each view is a sample like any other: the configuration's `steadiness` doesn't count.
-    """
+    """Fits an `OrdinalScore` as `RidgeFit` fits a linear unit, and to the same views of each photograph."""
 
     def suits(self, layer):
         """Tells whether a layer is what is fitted here."""
@@ -27,7 +23,7 @@ class OrdinalFit(RidgeFit):
 
     def fit(self):
         """Returns the fitted `Ordinal`, and the weights that `score` has by it."""
-        fitted = fit_ordinal(self.features, self.grades, self.groups)
+        fitted = fit_ordinal(self.features, self.grades, self.groups, self.steadiness)
         return fitted, [fitted.kernel, fitted.intercepts]
 
 
@@ -39,20 +35,25 @@ class Ordinal:
         kernel, intercepts: float64 (channels, 4) and (4,): the logit of the grade being above k is
             `features @ kernel[:, k] + intercepts[k]`.
         penalty: the one chosen.
-        unseen_scores: float64 (n,), each photograph's score by a fit without its patient.
+        unseen_logits: float64 (n, 4), each photograph's by a fit without its patient.
     """
 
     kernel: np.ndarray
     intercepts: np.ndarray
     penalty: float
-    unseen_scores: np.ndarray
+    unseen_logits: np.ndarray
+
+    @property
+    def unseen_scores(self):
+        """Each photograph's score by a fit without its patient, float64 (n,)."""
+        return expected_grades(self.unseen_logits)
 
     def scores(self, features):
         """Expected grades, float64 (n,), of features (n, channels)."""
-        return _expected_grades(features @ self.kernel + self.intercepts)
+        return expected_grades(features @ self.kernel + self.intercepts)
 
 
-def fit_ordinal(features, grades, groups, strengths=STRENGTHS):
+def fit_ordinal(features, grades, groups, steadiness=1.0, strengths=STRENGTHS):
     """Fits the logistic regressions; a cross-validation over groups chooses the penalty of all four.
 
     The error that decides is that of the expected grade, squared.
@@ -62,6 +63,8 @@ def fit_ordinal(features, grades, groups, strengths=STRENGTHS):
             count together as much as one photograph.
         grades: int (n,), 0-4.
         groups: int (n,); photographs of one group, such as a patient's, are left out together.
+        steadiness: weight of the differences among a photograph's views. 1 makes each view a sample like any
+            other, as does less; more adds the variance of each logit over the views to the penalty.
         strengths: those tried, from the least; the penalty is half the squared kernel over it.
 
     Returns:
@@ -70,24 +73,32 @@ def fit_ordinal(features, grades, groups, strengths=STRENGTHS):
     features, grades = np.asarray(features, "float64"), np.asarray(grades)
     mean, sd = moments(features)
     scaled = ((features - mean) / sd).astype("float32")
-    parts, scores = min(_PARTS, len(np.unique(groups))), np.full((len(strengths), len(grades)), grades.mean())
+    parts, logits = min(_PARTS, len(np.unique(groups))), np.zeros((len(strengths), len(grades), STEPS))
     for fitted, left in GroupKFold(parts).split(scaled, grades, groups) if parts > 1 else ():
-        for number, (kernel, intercepts) in enumerate(_solve(scaled[fitted], grades[fitted], strengths)):
-            scores[number, left] = _expected_grades(scaled[left, 0] @ kernel + intercepts)
-    best = int(np.argmin(np.square(scores - grades).sum(axis=1)))
-    ((kernel, intercepts),) = _solve(scaled, grades, strengths[best : best + 1])
+        solved = _solve(scaled[fitted], grades[fitted], steadiness, strengths)
+        for number, (kernel, intercepts) in enumerate(solved):
+            logits[number, left] = scaled[left, 0] @ kernel + intercepts
+    best = int(np.argmin(np.square(expected_grades(logits) - grades).sum(axis=1)))
+    ((kernel, intercepts),) = _solve(scaled, grades, steadiness, strengths[best : best + 1])
     kernel = kernel / sd[:, None]
-    return Ordinal(kernel, intercepts - mean @ kernel, 1 / strengths[best], scores[best])
+    return Ordinal(kernel, intercepts - mean @ kernel, 1 / strengths[best], logits[best])
 
 
-def _solve(features, grades, strengths):
-    """Yields kernel (channels, 4) and intercepts (4,) for each strength; each starts from the one before."""
+def _solve(features, grades, steadiness, strengths):
+    """Yields kernel (channels, 4), intercepts (4,) for each strength; each starts from the one before."""
     views, channels = features.shape[1:]
-    flat, repeated = features.reshape(-1, channels), np.repeat(grades, views)
+    # Along the axes of what a photograph's views differ by, the variance of a logit is a penalty on weights.
+    # A logit's difference d costs up to d^2 / 8.
+    differences = (features - features.mean(axis=1, keepdims=True)).reshape(-1, channels)
+    variances, axes = np.linalg.eigh(differences.T @ differences / len(differences))
+    costs = max(steadiness - 1, 0) / 4 * len(grades) * np.maximum(variances, 0)
+    flat, repeated = features.reshape(-1, channels) @ axes, np.repeat(grades, views)
     options = {"max_iter": _ITERATIONS, "tol": _TOLERANCE, "warm_start": True}
-    fits = [LogisticRegression(**options) for _ in _STEPS]
+    fits = [LogisticRegression(**options) for _ in range(STEPS)]
     for strength in strengths:
-        kernel, intercepts = np.zeros((channels, len(fits))), np.zeros(len(fits))
+        kernel, intercepts = np.zeros((channels, STEPS)), np.zeros(STEPS)
+        shrunk = 1 / np.sqrt(1 + strength * costs)
+        samples = flat * shrunk
         for step, fit in enumerate(fits):
             is_above = repeated > step
             if is_above.all() or not is_above.any():
@@ -95,10 +106,11 @@ def _solve(features, grades, strengths):
                 share = (is_above[::views].sum() + 0.5) / (len(grades) + 1)
                 intercepts[step] = np.log(share / (1 - share))
                 continue
-            fit.set_params(C=strength / views).fit(flat, is_above)
+            fit.set_params(C=strength / views).fit(samples, is_above)
             kernel[:, step], intercepts[step] = fit.coef_[0], fit.intercept_[0]
-        yield kernel, intercepts
+        yield axes @ (kernel * shrunk[:, None]), intercepts
 
 
-def _expected_grades(logits):
+def expected_grades(logits):
+    """Scores, float64 (...), of the logits of the grade being above 0, 1, 2 and 3, (..., 4)."""
     return (1 / (1 + np.exp(-np.asarray(logits, "float64")))).sum(axis=-1)

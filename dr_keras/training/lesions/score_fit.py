@@ -3,25 +3,22 @@
 import keras
 import numpy as np
 import tensorflow as tf
-from sklearn.linear_model import Ridge
-from sklearn.model_selection import GroupKFold, cross_val_predict
 
 from dr_keras.data.lesion_regions import lesion_regions
 from dr_keras.data.pipeline import evaluation_batches
 from dr_keras.lesion_kinds import LESIONS
 from dr_keras.models.grader_model import network_of
+from dr_keras.models.layers import STEPS
 from dr_keras.models.lesion_nets import CONTEXT, SEGMENTER
 from dr_keras.training.frozen.backbone_features import Changed, FeatureCache
-from dr_keras.training.frozen.ridge import fit_ridge
+from dr_keras.training.frozen.ordinal import expected_grades, fit_ordinal
+from dr_keras.training.lesions.evidence_fit import fit_evidence, unseen_logits
 from dr_keras.training.protocol import Interrupted
 
 _LEAST = 1 / (1 + np.exp(-np.linspace(-1, 8, 46)))  # probabilities that are tried: steps of 0.2 in logits
 # False detections in a healthy photograph, on average. Of microaneurysms, the first sign, faint ones tell.
 _FALSE = {"microaneurysms": 0.5, "haemorrhages": 0.25, "hard_exudates": 0.25, "soft_exudates": 0.25}
 OF_HEALTHY = 3  # one in so many healthy patients judges the segmentation
-_PARTS = 10  # of the cross-validation of the score
-_PENALTY = 1.0  # of the score's ridge regression, on features of unit standard deviation
-_LEAST_DEVIATION = 0.1  # what a kind that hardly shows in training is scaled by: not to a huge weight
 _AT_ONCE = 4  # photographs whose features are computed together
 
 
@@ -30,9 +27,10 @@ class ScoreFit:
 
     Healthy eyes on which the segmentation didn't learn say from which probability on a pixel counts. Then the
     score is fitted to the grades of the training photographs, but for the healthy ones that the segmentation
-    learnt from, on which it is quieter than on others: a linear unit whose weights may not be negative, so
-    that the more lesions, the higher the score. The map of `lesion_efficientnet`'s backbone comes from a
-    ridge regression on changed copies, as in `RidgeFit`; the score's weights see it as patients left out do.
+    learnt from, on which it is quieter than on others: an `OrdinalScore` whose weights may not be negative,
+    so that the more lesions, the higher the score. The maps of `lesion_efficientnet`'s backbone come from
+    logistic regressions on changed copies, as in `OrdinalFit`; each step from one grade to the next has its
+    own, and the score's weights see it as patients left out do.
 
     Args:
         task: `FitTask`.
@@ -73,40 +71,33 @@ class ScoreFit:
         pooled = keras.layers.GlobalAveragePooling2D()(network.get_layer("shares").output)
         lesions = keras.Model(network.inputs, pooled)
         features = np.concatenate(list(self._computed(lesions, self._training)))
+        counts = np.ones((features.shape[1], STEPS), bool)
         if CONTEXT in [layer.name for layer in network.layers]:
             features = np.column_stack([features, self._fit_context(grader, network)])
-        features = features.astype("float64")
+            counts = np.concatenate([counts, np.eye(STEPS, dtype=bool)])
         # The healthy eyes that count stand for those that don't.
         weights = np.where(np.isin(self._training, self._learnt), 0.0, 1.0)
         weights[np.isin(self._training, self._judges)] += len(self._learnt) / max(len(self._judges), 1)
         weights = weights if weights.any() else np.ones(len(weights))
-        deviation = np.maximum(features.std(axis=0), _LEAST_DEVIATION)
-        ridge, parts = Ridge(_PENALTY, positive=True), min(_PARTS, len(np.unique(self._groups)))
-        scores = None
-        if parts > 1:
-            scores = cross_val_predict(
-                ridge, features / deviation, self._grades, groups=self._groups, cv=GroupKFold(parts),
-                params={"sample_weight": weights},
-            )  # fmt: skip
-        fitted = ridge.fit(features / deviation, self._grades, weights)
-        kernel = fitted.coef_ / deviation
-        network.get_layer("score").set_weights([kernel[:, None], np.array([fitted.intercept_])])
-        return scores
+        evidence = features, self._grades, weights, counts
+        network.get_layer("score").set_weights(fit_evidence(*evidence))
+        logits = unseen_logits(*evidence, self._groups)
+        return None if logits is None else expected_grades(logits)
 
     def _fit_context(self, grader, network):
-        """Fits the map of the backbone's features; returns its means (n,), as by fits without the patient.
+        """Fits the maps of the backbone's features; returns their means (n, 4), by fits without the patient.
 
-        It is 0 on average for healthy eyes.
+        They are 0 on average for healthy eyes.
         """
         context = network.get_layer(CONTEXT)
         pooled = keras.layers.GlobalAveragePooling2D(dtype="float32")(context.input)
         backbone, copies = keras.Model(network.inputs, pooled), Changed(self._task.config.changed_copies)
         features = self._cache.of(grader, backbone, self._training, copies)
-        fitted = fit_ridge(features, self._grades, self._groups, self._task.config.steadiness)
-        healthy = fitted.unseen_scores[self._grades == 0]
-        level = healthy.mean() if len(healthy) else 0.0
-        context.set_weights([fitted.kernel[None, None, :, None], np.array([fitted.intercept - level])])
-        return fitted.unseen_scores - level
+        fitted = fit_ordinal(features, self._grades, self._groups, self._task.config.steadiness)
+        healthy = fitted.unseen_logits[self._grades == 0]
+        level = healthy.mean(axis=0) if len(healthy) else np.zeros(STEPS)
+        context.set_weights([fitted.kernel[None, None], fitted.intercepts - level])
+        return fitted.unseen_logits - level
 
     def _computed(self, model, indices):
         """Yields a model's outputs for prepared photographs, batch by batch."""

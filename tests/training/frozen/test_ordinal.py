@@ -78,7 +78,7 @@ def test_one_feature_has_its_own_weight_in_each_step():
     features = rng.normal(size=(300, 1, 5))
     features[:, 0, 0] += 3 * (grades > 0)
     features[:, 0, 1] += 3 * (grades > 3)
-    fit = fit_ordinal(features, grades, np.arange(300), (0.1,))
+    fit = fit_ordinal(features, grades, np.arange(300), strengths=(0.1,))
     assert fit.kernel[0, 0] > 3 * abs(fit.kernel[0, 3]) and fit.kernel[1, 3] > 3 * abs(fit.kernel[1, 0])
     scaled = (features[:, 0] - features[:, 0].mean(axis=0)) / features[:, 0].std(axis=0)
     known = [LogisticRegression(C=0.1, tol=1e-6).fit(scaled, grades > step) for step in range(4)]
@@ -87,6 +87,22 @@ def test_one_feature_has_its_own_weight_in_each_step():
     ridge = fit_ridge(features, grades, np.arange(300))
     errors = [np.square(one.unseen_scores - grades).mean() for one in (fit, ridge)]
     assert errors[0] < errors[1]
+
+
+def test_more_steadiness_makes_a_photograph_score_alike_in_all_its_views():
+    """One feature tells the grade and moves with how the file was saved, another tells a little less."""
+    rng = np.random.default_rng(0)
+    grades = rng.integers(0, 5, 200)
+    features = (
+        grades[:, None, None] + rng.normal(0, (0.5, 1.0), (200, 1, 2)) + rng.normal(0, (1, 0), (200, 6, 2))
+    )
+    groups, spreads, errors = np.arange(200), [], []
+    for steadiness in (0.5, 1, 8):
+        fit = fit_ordinal(features, grades, groups, steadiness, strengths=(0.1,))
+        spreads.append(np.std(fit.scores(features), axis=1).mean())
+        errors.append(np.square(fit.unseen_scores - grades).mean())
+    assert spreads[0] == spreads[1] and spreads[2] < 0.7 * spreads[1]
+    assert errors[2] < 1.5 * errors[1] < 1
 
 
 def test_grades_that_nothing_shows_are_unlikely():
