@@ -1,4 +1,4 @@
-"""What stands behind a frozen backbone: the shipped ridge regression beside other heads.
+"""What stands behind a frozen backbone: the ordinal regression that is shipped beside other heads.
 
   python benchmarks/heads.py --model=RUN --data_dir=IDRID
 

@@ -10,10 +10,7 @@ from dr_keras.models.layers import STEPS, OrdinalScore, Standardize
 from dr_keras.models.lesion_layers import LesionShares, LocalContrast
 
 SEGMENTER = "segmenter"  # name of the network of pixels inside the one of scores
-CONTEXT, BACKBONE = (
-    "context",
-    "backbone",
-)  # of `lesion_efficientnet`: its second term, and what that is made of
+CONTEXT, BACKBONE = "context", "backbone"  # the second term of `lesion_efficientnet`, and what it is made of
 ENCODER = "encoder"  # of the segmenter
 # Its outputs, at 1/2, 1/4, 1/8 and 1/16 of the image's scale.
 _STAGES = ("block1a_project", "block2b_add", "block3b_add", "block5c_add")
@@ -78,10 +75,8 @@ def lesion_efficientnet(image_size=1024, seed=0, widths=WIDTHS, name="lesion_eff
     found = LesionShares(cell=image_size // backbone.output.shape[1], name="shares")(found)
     half = layers.AveragePooling2D(2, name="half")(inputs)
     half = Standardize(efficientnet.MEAN, efficientnet.SD, name="standardized_half")(half)
-    context = layers.Conv2D(STEPS, 1, kernel_initializer="zeros", dtype="float32", name=CONTEXT)(
-        backbone(half)
-    )
-    x = layers.Concatenate(name="evidence")([found, context])
+    context = layers.Conv2D(STEPS, 1, kernel_initializer="zeros", dtype="float32", name=CONTEXT)
+    x = layers.Concatenate(name="evidence")([found, context(backbone(half))])
     x = layers.GlobalAveragePooling2D(dtype="float32", name="gap")(x)
     x = OrdinalScore(name="score")(x)
     return keras.Model(inputs, x, name=name)

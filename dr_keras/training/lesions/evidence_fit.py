@@ -7,20 +7,19 @@ from sklearn.model_selection import GroupKFold
 
 from dr_keras.models.layers import STEPS
 
-PENALTY = 1.0  # on half the squared weights, features having unit deviation
+_PENALTY = 1.0  # on half the squared weights, features having unit deviation
 _LEAST_DEVIATION = 0.1  # what a feature that hardly shows in training is scaled by: not to a huge weight
 _PARTS = 10  # of the cross-validation
 
 
-def fit_evidence(features, grades, weights, counts, penalty=PENALTY):
-    """Fits four logistic regressions whose weights aren't negative.
+def fit_evidence(features, grades, weights, counts):
+    """Fits four logistic regressions whose weights aren't negative, half their squares being the penalty.
 
     Args:
         features: float (n, channels).
         grades: int (n,), 0-4.
         weights: float (n,), how much each photograph counts.
         counts: bool (channels, 4), which features each step from one grade to the next depends on.
-        penalty: on half the squared weights, features having unit deviation.
 
     Returns:
         kernel float64 (channels, 4), all of it at least 0, and bias (4,), as an `OrdinalScore` has them.
@@ -37,8 +36,8 @@ def fit_evidence(features, grades, weights, counts, penalty=PENALTY):
             logits = scaled @ values
             loss = weights @ (np.logaddexp(0, logits) - is_above * logits)
             gradient = scaled.T @ (weights * (expit(logits) - is_above))
-            gradient[:-1] += penalty * values[:-1]
-            return loss + penalty / 2 * np.square(values[:-1]).sum(), gradient
+            gradient[:-1] += _PENALTY * values[:-1]
+            return loss + _PENALTY / 2 * np.square(values[:-1]).sum(), gradient
 
         bounds = [(0, None)] * len(chosen) + [(-surest, surest)]
         values = minimize(loss_and_gradient, np.zeros(len(bounds)), jac=True, bounds=bounds).x
