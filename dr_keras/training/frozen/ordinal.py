@@ -3,6 +3,7 @@
 import dataclasses
 
 import numpy as np
+from scipy.special import expit, logit
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GroupKFold
 
@@ -73,7 +74,10 @@ def fit_ordinal(features, grades, groups, steadiness=1.0, strengths=STRENGTHS):
     features, grades = np.asarray(features, "float64"), np.asarray(grades)
     mean, sd = moments(features)
     scaled = ((features - mean) / sd).astype("float32")
-    parts, logits = min(_PARTS, len(np.unique(groups))), np.zeros((len(strengths), len(grades), STEPS))
+    parts, above = min(_PARTS, len(np.unique(groups))), [
+        _logit_of_share(grades > step) for step in range(STEPS)
+    ]
+    logits = np.tile(above, (len(strengths), len(grades), 1))
     for fitted, left in GroupKFold(parts).split(scaled, grades, groups) if parts > 1 else ():
         solved = _solve(scaled[fitted], grades[fitted], steadiness, strengths)
         for number, (kernel, intercepts) in enumerate(solved):
@@ -102,9 +106,7 @@ def _solve(features, grades, steadiness, strengths):
         for step, fit in enumerate(fits):
             is_above = repeated > step
             if is_above.all() or not is_above.any():
-                # Nothing to tell apart: as sure as so many photographs are.
-                share = (is_above[::views].sum() + 0.5) / (len(grades) + 1)
-                intercepts[step] = np.log(share / (1 - share))
+                intercepts[step] = _logit_of_share(is_above[::views])  # nothing to tell apart
                 continue
             fit.set_params(C=strength / views).fit(samples, is_above)
             kernel[:, step], intercepts[step] = fit.coef_[0], fit.intercept_[0]
@@ -113,4 +115,9 @@ def _solve(features, grades, steadiness, strengths):
 
 def expected_grades(logits):
     """Scores, float64 (...), of the logits of the grade being above 0, 1, 2 and 3, (..., 4)."""
-    return (1 / (1 + np.exp(-np.asarray(logits, "float64")))).sum(axis=-1)
+    return expit(np.asarray(logits, "float64")).sum(axis=-1)
+
+
+def _logit_of_share(is_above):
+    """The logit of what share of photographs is above a grade; of all or none, as sure as so many can be."""
+    return logit((is_above.sum() + 0.5) / (len(is_above) + 1))

@@ -89,6 +89,12 @@ def test_one_feature_has_its_own_weight_in_each_step():
     assert errors[0] < errors[1]
 
 
+def test_where_all_are_one_patient_unseen_scores_are_the_mean_grade():
+    grades, features = np.repeat([0, 1], [300, 100]), np.random.default_rng(0).normal(size=(400, 2, 3))
+    fit = fit_ordinal(features, grades, np.zeros(400, int), strengths=(0.1,))
+    np.testing.assert_allclose(fit.unseen_scores, 0.25, atol=0.01)
+
+
 def test_more_steadiness_makes_a_photograph_score_alike_in_all_its_views():
     """One feature tells the grade and moves with how the file was saved, another tells a little less."""
     rng = np.random.default_rng(0)
