@@ -6,12 +6,14 @@ import os
 import re
 import signal
 import sys
+import tempfile
 import threading
 
 from absl import app, flags, logging
 
 from dr_keras import cli_flagfiles, cli_requirements
 from dr_keras.errors import InputError
+from dr_keras.files import printable
 from dr_keras.shipped import GRADER, model_path, shipped_path
 
 # What a script defines through this module is listed as its own, in --help and run.cfg.
@@ -196,6 +198,11 @@ def _check_writable(name):
             raise flags.ValidationError(f"can't be written, since {there} is a file")
         if not os.access(there, os.W_OK):
             raise flags.ValidationError(f"can't be written: no right to write to {there}")
+        if os.path.isdir(there):
+            try:
+                tempfile.TemporaryFile(dir=there).close()
+            except OSError as error:  # a folder of the system's, a full disk
+                raise flags.ValidationError(f"can't be written to {there}: {error.strerror}") from None
         return True
 
     flags.register_validator(name, check)
@@ -525,7 +532,7 @@ def run(main):
 def fail(line, status=2):
     """Ends the program with one line on stderr."""
     sys.stdout.flush()
-    print(f"error: {line}", file=sys.stderr)
+    print(f"error: {printable(line)}", file=sys.stderr)
     sys.exit(status)
 
 

@@ -106,6 +106,13 @@ def _host():
     return hashlib.sha256(platform.node().encode()).hexdigest()[:8]
 
 
+def printable(text):
+    """Returns text with its control characters escaped: those in a file's name would steer a terminal."""
+    return "".join(
+        one if one.isprintable() else one.encode("unicode_escape", "surrogatepass").decode() for one in text
+    )
+
+
 def spreadsheet_text(value):
     """Returns text that a spreadsheet doesn't take for a formula: such a file name gets a quote before it."""
     return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value

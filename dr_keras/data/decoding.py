@@ -71,7 +71,7 @@ def decode_photograph(data, name, factor=1, header=None):
     """Decodes the bytes of one photograph as `decode_image` does; refuses damage that the picture shows."""
     header = header or file_header.read_header(data, name)
     image = decode_image(data, name, factor, header)
-    if damage := tears.damage(image, header.kind):
+    if damage := tears.damage(image, header.kinds):
         raise InputError(f"{name}: {damage}")
     return image
 

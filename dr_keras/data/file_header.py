@@ -45,6 +45,11 @@ class Header:
     quantization: float = 0.0
 
     @property
+    def kinds(self):
+        """Formats of which damage may be: the file's, and JPEG if a TIFF file holds JPEGs."""
+        return (self.kind, "JPEG") if "jpeg" in self.compression else (self.kind,)
+
+    @property
     def upright_size(self):
         """(height, width) of the photograph as it stands upright, in full."""
         size = self.height, self.width
@@ -87,10 +92,8 @@ def read_header(data, name, frame=None):
         found = dicom.read_header(data, name)
         index = dicom.frame_index(found, frame, name)
         return Header(dicom.KIND, found.width, found.height, 1, index)
-    is_png = data[: len(PNG_START)] == PNG_START and data[12:16] == b"IHDR"
-    if is_png and len(data) > 33:  # whatever its metadata are
-        width, height = (int.from_bytes(data[place : place + 4], "big") for place in (16, 20))
-        return Header("PNG", width, height, _png_orientation(data))
+    if header := png_header(data):  # whatever its metadata are
+        return dataclasses.replace(header, orientation=_png_orientation(data))
     try:
         with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
             kind = {"MPO": "JPEG"}.get(image.format, image.format)  # a JPEG with further pictures behind it
@@ -106,6 +109,14 @@ def read_header(data, name, frame=None):
         if data.startswith((b"II*\0", b"MM\0*")):
             kind, expected = "a TIFF file that can't be read", "samples of 8 or 16 bits"
         raise InputError(f"{name}: {kind}, or its header is damaged (expected {expected})") from error
+
+
+def png_header(data):
+    """The `Header` of a PNG file but for its orientation, at no cost; None of what is no PNG file."""
+    if len(data) <= 33 or not data.startswith(PNG_START) or data[12:16] != b"IHDR":
+        return None
+    width, height = (int.from_bytes(data[place : place + 4], "big") for place in (16, 20))
+    return Header("PNG", width, height, 1)
 
 
 def _png_orientation(data):

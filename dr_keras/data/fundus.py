@@ -16,6 +16,10 @@ LIT, COLD = 40, 12  # grey levels: of the brightest channel, and of red above bl
 MOST_IN_MIDDLE = 0.25  # as a share; an overexposed optic disc has less, a filtered photograph more
 SURROUND_EDGE = 3  # pixels; what is that near to a bright surround is half of it itself
 MIN_BRIGHTNESS = 8.0  # grey levels of the brightest channel; darker photographs show no retina
+# Two retinas in one picture: its shape; in each half a circle whose centre is in the middle of the half, as
+# shares of it, of some size, and of the other's. Of 1,049 photographs of IDRiD and EyePACS none has two such.
+PAIR_WIDTH, PAIR_HEIGHT = 1.55, 1.25  # at least, as multiples of the other side; a photograph is 1.51 wide
+PAIR_CENTRES, PAIR_RADIUS, PAIR_RATIO = (0.25, 0.75), 0.3, 1.35
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -116,6 +120,34 @@ def without_bright_surround(image):
         return image
     near = cv2.dilate(outside.astype(np.uint8), np.ones((SURROUND_EDGE, SURROUND_EDGE), np.uint8))
     return cv2.bitwise_and(image, image, mask=1 - near)
+
+
+def shows_two_eyes(image):
+    """Tells whether a picture shows two retinas, beside or above each other.
+
+    Args:
+        image: uint8 (height, width, 3), RGB.
+    """
+    height, width = image.shape[:2]
+    if width < PAIR_WIDTH * height and height < PAIR_HEIGHT * width:
+        return False
+    scale = min(1.0, 2 * WORKING_SIDE / max(height, width))
+    size = max(2, round(width * scale)), max(2, round(height * scale))
+    small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    halves = np.array_split(small, 2, axis=int(width > height))
+    views = [find_field_of_view(without_bright_surround(np.ascontiguousarray(half))) for half in halves]
+    radii = sorted(view.radius for view in views)
+    return all(map(_is_centred, views)) and radii[1] <= PAIR_RATIO * radii[0]
+
+
+def _is_centred(view):
+    low, high = PAIR_CENTRES
+    return (
+        view.found
+        and low <= view.center_y / view.image_height <= high
+        and low <= view.center_x / view.image_width <= high
+        and view.radius >= PAIR_RADIUS * min(view.image_height, view.image_width)
+    )
 
 
 def is_no_retina(image):

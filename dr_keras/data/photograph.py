@@ -95,8 +95,10 @@ class Photograph:
 
     @_photographs_fault
     def gradability(self, image_size, limits=None):
-        """Judges the square image of a size, before any normalisation: see `quality.gradability`."""
+        """Judges the picture, and its square image of a size before any normalisation: see `quality`."""
         square, view = self._crop(image_size)
+        if fault := quality.whole_fault(self._pixels.decoded(image_size)):
+            return False, fault
         circle = fundus.FieldOfView.of_square(image_size, view.found)
         return quality.gradability(square, circle, limits, 2 * view.radius, self._pixels.quantization())
 

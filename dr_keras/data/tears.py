@@ -33,20 +33,20 @@ _RUN, _BAND = 128, 131  # pixels of a stretch, along the row, and rows between w
 _RED = 8  # grey levels of red above blue: retina, not grey text
 
 
-def damage(image, kind):
+def damage(image, kinds):
     """Says how a picture shows that its file is damaged, in words for the user, or returns "".
 
     Args:
         image: uint8 (height, width, 3), RGB.
-        kind: format of the file, see `file_header.Header`. A PNG's checksums tell its damage.
+        kinds: formats of the file, see `file_header.Header.kinds`. A PNG's checksums tell its damage.
     """
     if len(image) < _LEAST_ROWS:
         return ""
-    if kind in ("JPEG", "WEBP") and is_torn(image):
+    if not {"JPEG", "WEBP"}.isdisjoint(kinds) and is_torn(image):
         return TORN
-    if kind == "WEBP" and is_overrun(image):
+    if "WEBP" in kinds and is_overrun(image):
         return OVERRUN
-    return LOST if kind in ("BMP", "TIFF") and has_lost_pixels(image) else ""
+    return LOST if not {"BMP", "TIFF"}.isdisjoint(kinds) and has_lost_pixels(image) else ""
 
 
 def is_torn(image):

@@ -95,13 +95,14 @@ def grade_row(graded):
 
 def grade_line(graded):
     """Returns a readable line: the photograph with its grade and score, or why it has none."""
+    image = files.printable(graded.image)
     if not graded.gradable:
-        return f"{graded.image}: {'not gradable' if graded.readable else 'unreadable'}: {graded.reason}"
+        return f"{image}: {'not gradable' if graded.readable else 'unreadable'}: {graded.reason}"
     referable = "referable" if graded.referable else "not referable"
     if graded.probabilities is not None:
         referable += f" with probability {graded.referable_probability:.2f}"
     grade = f"grade {graded.grade}, {graded.grade_name}"
-    return f"{graded.image}: {grade}, {referable} (score {graded.score:.2f})"
+    return f"{image}: {grade}, {referable} (score {graded.score:.2f})"
 
 
 def write_grades(path, results):

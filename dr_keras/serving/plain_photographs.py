@@ -2,12 +2,14 @@
 
 import cv2
 
-from dr_keras.data import decoding, dicom, file_header
+from dr_keras.data import decoding, dicom, file_header, quality
 from dr_keras.errors import InputError
 
 _NAME = "photograph"
 _KNOWN = ("JPEG", "PNG")
-_CHECKED_SIDE = 512  # pixels that a JPEG's shorter side keeps where it is decoded to see whether it is whole
+_CHECKED_SIDE = (
+    512  # pixels that a JPEG's shorter side keeps where it is decoded to see what the model doesn't
+)
 
 
 def plain_bytes(data, frame=None):
@@ -32,7 +34,7 @@ def plain_bytes(data, frame=None):
 
 
 def plain_rows(rows, max_pixels):
-    """Makes each row plain, and finds the damage that the model wouldn't see.
+    """Makes each row plain; finds what the model doesn't see: damage, pictures of two eyes or few colours.
 
     Args:
         rows: object array of bytes.
@@ -41,41 +43,41 @@ def plain_rows(rows, max_pixels):
     Returns:
         rows: object array; what can't be decoded is b"".
         reasons: dict of position to the reason of each that can't be decoded.
+        faults: dict of position to why a picture is no photograph of one eye, see `quality.whole_fault`.
         too_large: positions of those that are too large.
     """
-    plain, reasons, too_large = rows.copy(), {}, []
+    plain, reasons, faults, too_large = rows.copy(), {}, {}, []
     for place, data in enumerate(rows):
         if not isinstance(data, bytes):
             continue
         try:
             header = _header(data)
-            if header and header.width * header.height > max_pixels:
+            if header.width * header.height > max_pixels:
                 too_large.append(place)
                 continue
-            plain[place] = _plain(data, header)
-            if header and header.kind == "JPEG":
-                _decoded(data, header, header.reduction(_CHECKED_SIDE))
+            image = _decoded(data, header, header.reduction(_CHECKED_SIDE))
+            if fault := quality.whole_fault(image):
+                faults[place] = fault
+            plain[place] = _plain(data, header, image)
         except file_header.TooLarge:
             too_large.append(place)
         except InputError as error:
             plain[place], reasons[place] = b"", str(error)
-    return plain, reasons, too_large
+    return plain, reasons, faults, too_large
 
 
 def _header(data, frame=None):
-    """What a file says of itself; None of a PNG, to which a look at its header costs as much as decoding."""
-    if data.startswith(file_header.PNG_START):
-        return None
+    """What a file says of itself, but for a PNG's orientation, which costs as much as decoding."""
     try:
-        return file_header.read_header(data, _NAME, frame)
+        return file_header.png_header(data) or file_header.read_header(data, _NAME, frame)
     except InputError as error:
         raise _reason_alone(error) from None
 
 
-def _plain(data, header):
-    if header is None or header.kind in _KNOWN:
+def _plain(data, header, image=None):
+    if header.kind in _KNOWN:
         return data
-    pixels = _decoded(data, header)
+    pixels = _decoded(data, header) if image is None else image
     return cv2.imencode(".png", pixels[..., ::-1], [cv2.IMWRITE_PNG_COMPRESSION, 1])[1].tobytes()
 
 

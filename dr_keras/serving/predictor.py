@@ -58,7 +58,7 @@ class Predictor:
         """
         try:
             async with asyncio.timeout(self.limits.seconds):
-                inputs, reasons = await self._plain(inputs)
+                inputs, reasons, faults = await self._plain(inputs)
                 rows = _split(inputs, self.servable.inputs(signature))
                 costs = [self._cost(number, row) for number, row in enumerate(rows)]
                 if signature == OCCLUDE:
@@ -70,6 +70,8 @@ class Predictor:
         outputs = {name: _stack([result[name] for result in results]) for name in results[0]}
         for number, reason in reasons.items():
             outputs["message"][number] = reason.encode()
+        for number, fault in faults.items():
+            _withdraw_grade(outputs, number, fault)
         if PHOTOGRAPHS in inputs:
             _refuse_unreadable(outputs)
         return outputs
@@ -83,17 +85,19 @@ class Predictor:
         await self._batcher.close()
 
     async def _plain(self, inputs):
-        """Inputs whose photographs are JPEG or PNG, and {number: reason} of those that can't be read."""
+        """Inputs whose photographs are JPEG or PNG; {number: reason} of what can't be read, and of what is no
+        photograph of one eye.
+        """
         rows = inputs.get(PHOTOGRAPHS)
         if rows is None or rows.ndim != 1:
-            return inputs, {}
+            return inputs, {}, {}
         async with self._decoding:
-            rows, reasons, too_large = await asyncio.to_thread(
+            rows, reasons, faults, too_large = await asyncio.to_thread(
                 plain_photographs.plain_rows, rows, self.limits.max_pixels
             )
         if too_large:
             raise self._too_large(too_large[0])
-        return inputs | {PHOTOGRAPHS: rows}, reasons
+        return inputs | {PHOTOGRAPHS: rows}, reasons, faults
 
     def _too_large(self, number):
         most = f"{self.limits.max_pixels / 1e6:g} megapixels"
@@ -145,6 +149,16 @@ def _stack(values):
         stacked[:] = values
         return stacked
     return np.stack(values)
+
+
+def _withdraw_grade(outputs, number, fault):
+    """Makes the answer for a photograph that the model grades one of a photograph that can't be graded."""
+    if outputs["message"][number]:
+        return
+    none = {"message": fault.encode(), "gradable": False, "grade": -1, "referable": False}
+    none |= {"probabilities": np.nan, "referable_probability": np.nan}
+    for name in none.keys() & outputs.keys():
+        outputs[name][number] = none[name]
 
 
 def _refuse_unreadable(outputs):

@@ -12,7 +12,7 @@ from sklearn.datasets import load_sample_images
 
 from dr_keras.data.fundus import FieldOfView, crop_square, find_field_of_view
 from dr_keras.data.photograph import Photograph
-from dr_keras.data.quality import gradability
+from dr_keras.data.quality import TWO_EYES, gradability
 from dr_keras.data.synthetic import draw_fundus
 
 SEEDS = (0, 1, 2, 3, 4, 5)
@@ -178,6 +178,42 @@ def test_a_strongly_compressed_photograph_gets_no_grade_unless_it_is_large():
             size,
             why,
         )
+
+
+def beside(left, right, gap=0):
+    """Two photographs in one picture, `gap` pixels between them."""
+    return np.hstack([left, np.zeros((len(left), gap, 3), np.uint8), right])
+
+
+@pytest.mark.parametrize("size", (300, 700))
+def test_two_eyes_in_one_picture_get_no_grade(size):
+    for seed in SEEDS:
+        left, right = draw_fundus(seed, 1, size).image, draw_fundus(seed + 20, 3, size).image
+        columns = [one.max(axis=(0, 2)) > 40 for one in (left, right)]
+        paper = [np.where(one.max(axis=2, keepdims=True) < 15, 255, one) for one in (left, right)]
+        for picture in (
+            beside(left, right),
+            beside(left, right, gap=size // 4),
+            np.rot90(beside(left, right)).copy(),
+            beside(left[:, columns[0]], right[:, columns[1]]),
+            beside(*paper),
+        ):
+            assert Photograph(picture).gradability(256) == (False, TWO_EYES)
+        for alone in (left, np.pad(left, ((0, 0), (size // 2, size), (0, 0))), np.rot90(left).copy()):
+            assert Photograph(alone).gradability(256)[1] != TWO_EYES
+
+
+def test_a_palette_is_no_photograph():
+    image = Image.fromarray(draw_fundus(3, 2, 512).image)
+    for colours in (16, 256):
+        for form in ("PNG", "TIFF", "BMP"):
+            file = io.BytesIO()
+            image.quantize(colours).save(file, form)
+            gradable, reason = Photograph(file.getvalue()).gradability(256)
+            assert not gradable and reason.startswith("reduced to") and str(colours) in reason, (form, reason)
+    file = io.BytesIO()
+    image.save(file, "PNG")
+    assert Photograph(file.getvalue()).gradability(256) == (True, "")
 
 
 PICTURES = non_eyes()

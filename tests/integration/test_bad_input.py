@@ -206,6 +206,10 @@ BAD_FLAGS = {
         "explain --output_dir={0}/notes.txt/out eye.jpg",
         "error: --output_dir={0}/notes.txt/out: can't be written, since {0}/notes.txt is a file",
     ),
+    "a folder that takes no files": (
+        "predict --output=/proc/grades.csv eye.jpg",
+        "error: --output=/proc/grades.csv: can't be written to /proc: ",
+    ),
     "list": (
         "predict --thresholds=1,2,3 eye.jpg",
         "error: --thresholds=1,2,3: expected four increasing numbers",

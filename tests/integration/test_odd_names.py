@@ -71,6 +71,10 @@ def test_an_evaluation_and_a_ranking_keep_them(run_dir, tmp_path):
 def test_grading_and_explaining_keep_them(folder, run_dir, tmp_path):
     done = run("predict", f"--model={run_dir / 'fold_0'}", folder)
     assert done.returncode == 0 and "eye\\udcff.png: grade" in done.stdout, done.stderr
+    steering = tmp_path / "\x1b[31mred\n.png"
+    steering.write_bytes((folder / "3" / "3.png").read_bytes())
+    done = run("predict", f"--model={run_dir / 'fold_0'}", steering, tmp_path / "\x1b[2J.png")
+    assert "\\x1b[31mred\\n.png: grade" in done.stdout and "\x1b" not in done.stdout + done.stderr
     done = run("predict", f"--model={run_dir / 'fold_0'}", f"--output={tmp_path / 'grades.csv'}", folder)
     assert done.returncode == 0 and finds(ODD, cells(tmp_path / "grades.csv")), done.stderr
     done = run("explain", f"--model={run_dir / 'fold_0'}", f"--output_dir={tmp_path / 'maps'}", folder)

@@ -183,7 +183,8 @@ def test_predict_gives_the_scores_of_the_run_and_every_reason(tmp_path, dataset,
     for name in ("cmyk.jpg", "rotated.jpg", "grey.jpg"):
         assert by_name[name]["error"] == ""
     assert by_name["grey.jpg"]["reason"].startswith("not a colour photograph")
-    assert f"25 graded, 1 not gradable, {len(odd) + 1} unreadable" in done.stdout
+    assert by_name["plain.png"]["reason"].startswith("reduced to ")  # a drawing, whose colours are few
+    assert f"22 graded, 4 not gradable, {len(odd) + 1} unreadable" in done.stdout
 
 
 def test_predict_with_nothing_to_grade(tmp_path, trained):

@@ -127,6 +127,24 @@ def test_damage_that_a_decoder_fills_is_refused(server, path, photographs):
             assert status == 400 and "the JPEG file is" in answer["error"], answer
 
 
+def test_two_eyes_and_palettes_get_no_grade(server, path, photographs):
+    image = Image.open(io.BytesIO(photographs[0])).convert("RGB")
+    pair = Image.new("RGB", (2 * image.width, image.height))
+    pair.paste(image, (0, 0))
+    pair.paste(image, (image.width, 0))
+    for picture, form, reason in (
+        (pair, "JPEG", "shows two eyes"),
+        (image.quantize(16), "PNG", "reduced to 16"),
+    ):
+        file = io.BytesIO()
+        picture.save(file, form)
+        status, answer = server.post("/grade", file.getvalue())
+        assert status == 200 and answer["message"].startswith(reason) and answer["grade"] is None
+        rows = server.post(path, {"instances": [b64(photographs[0]), b64(file.getvalue())]})[1]["predictions"]
+        assert rows[0]["gradable"] and not rows[1]["gradable"] and rows[1]["grade"] == -1
+        assert rows[1]["message"].startswith(reason) and not rows[1]["referable"]
+
+
 def resident():
     """Bytes of memory that this process holds."""
     pages = int(Path("/proc/self/statm").read_text().split()[1])
