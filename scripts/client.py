@@ -47,7 +47,7 @@ def main(argv):
     paths = photograph_files.list_photographs(argv[1:])
     results = client.score_files(_open_client(), paths, FLAGS.tries)
     results = cli_flags.progress("grading")(results, total=len(paths))
-    cli_flags.say_graded(graded.write_grades(FLAGS.output, results))
+    cli_flags.say_graded(graded.write_grades(FLAGS.output, results), FLAGS.output)
 
 
 def _open_client():

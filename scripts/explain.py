@@ -29,8 +29,9 @@ cli_flags.define_batch_size(8)
 flags.DEFINE_enum(
     "method", None, ("lesions", "ram", "gradcam", "occlusion"),
     "lesions: outlines of lesions by kind, of a lesion network; ram: needs global average pooling before "
-    "the score; gradcam: any network; occlusion: any network, by how much the score falls when a window is "
-    "hidden (slow). Default: lesions, ram or gradcam, the first that the models have.",
+    "the score; gradcam: networks whose activations have positions; occlusion: any network, by how much the "
+    "score falls when a window is hidden (slow). Default: lesions, ram or gradcam, the first that the models "
+    "have.",
 )  # fmt: skip
 flags.DEFINE_string(
     "layer", None, "Layer to explain. Default for gradcam: the last activation; for occlusion: the input."

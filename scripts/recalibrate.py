@@ -45,6 +45,11 @@ def main(argv):
         with_rules(loaded.networks[0], fitted).save(temporary)
     cuts = ", ".join(f"{cut:.2f}" for cut in fitted.thresholds)
     print(f"{FLAGS.output}: thresholds {cuts}, fitted to {len(labels)} photographs")
+    for grade, count in recalibration.grades_not_given(fitted, labels, scores):
+        print(
+            f"warning: by these thresholds no photograph gets grade {grade}, which {count} have: too few of "
+            "them, or too many of the others for a clinic's share, to tell it from its neighbours"
+        )
 
 
 def _refuse_other_model(loaded):

@@ -14,9 +14,9 @@ from pydicom.uid import ExplicitVRLittleEndian, generate_uid  # noqa: E402
 
 PHOTOGRAPHY_8, PHOTOGRAPHY_16 = "1.2.840.10008.5.1.4.1.1.77.1.5.1", "1.2.840.10008.5.1.4.1.1.77.1.5.2"
 SECONDARY_CAPTURE, TRUE_COLOR = "1.2.840.10008.5.1.4.1.1.7", "1.2.840.10008.5.1.4.1.1.7.4"
-PATIENT = {"PatientID": "MRN-4711", "IssuerOfPatientID": "Clinic", "PatientName": "Doe^Jane"}
+PATIENT = {"PatientID": "MRN-4711", "IssuerOfPatientID": "Clinic", "PatientName": "Testpatient^Josefine"}
 PATIENT |= {"PatientBirthDate": "19500101", "PatientSex": "F"}
-IDENTIFYING = ("MRN-4711", "Doe", "Jane", "19500101")
+IDENTIFYING = ("MRN-4711", "Testpatient", "Josefine", "19500101")  # too long to be in base64 by chance
 
 
 def dataset_of(pixels, **elements):

@@ -41,7 +41,7 @@ def find_photographs(named):
 
 def _lines(path):
     try:
-        with open(path, encoding="utf-8", errors="surrogateescape") as file:
+        with open(path, encoding="utf-8-sig", errors="surrogateescape") as file:
             yield from (line.rstrip("\r\n") for line in file if line.strip())
     except OSError as error:
         raise InputError(f"--input={path}: can't be read ({error.strerror})") from None

@@ -108,7 +108,11 @@ def decode_image(data, name, factor=1, header=None):
 
 def upright_pixels(image):
     """Returns a PIL image as uint8 (height, width, 3), RGB, turned as its EXIF orientation says."""
-    return _set_upright(np.array(image.convert("RGB")), file_header.orientation_of(image))
+    if image.mode.startswith("I;16"):  # which `convert` cuts at 255
+        pixels = cv2.cvtColor((np.array(image) // 256).astype(np.uint8), cv2.COLOR_GRAY2RGB)
+    else:
+        pixels = np.array(image.convert("RGB"))
+    return _set_upright(pixels, file_header.orientation_of(image))
 
 
 def _set_upright(pixels, orientation):

@@ -98,10 +98,12 @@ def read_header(data, name, frame=None):
         with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
             kind = {"MPO": "JPEG"}.get(image.format, image.format)  # a JPEG with further pictures behind it
             orientation = orientation_of(image)
-            page = _largest_page(image) if kind == "TIFF" else 0
+            page = _largest_page(image, name) if kind == "TIFF" else 0
             compression = str(image.info.get("compression", ""))
             coarseness = _quantization(image) if kind == "JPEG" else 0.0
             return Header(kind, *image.size, orientation, page, image.mode, compression, coarseness)
+    except InputError:
+        raise
     except Image.DecompressionBombError:
         raise TooLarge(f"{name}: too large, expected at most {MAX_PIXELS // 10**6} megapixels") from None
     except Exception as error:  # Pillow's format plugins raise many kinds for damaged headers
@@ -142,13 +144,16 @@ def _quantization(image):
     return sum(table) / len(table) if table else 0.0
 
 
-def _largest_page(image):
-    """Turns a file of several pages to the largest, the first of several alike; returns its number."""
+def _largest_page(image, name):
+    """Turns a file of several pages to the largest, of which there must be one; returns its number."""
     pages = []
     with contextlib.suppress(EOFError):
         for number in range(_MOST_PAGES):
             image.seek(number)
             pages.append((-image.width * image.height, number))
-    number = min(pages)[1]
+    (largest, number), *others = sorted(pages)
+    alike = 1 + sum(size == largest for size, _ in others)
+    if alike > 1:
+        raise InputError(f"{name}: the TIFF file holds {alike} pictures of one size, expected one photograph")
     image.seek(number)
     return number

@@ -19,7 +19,7 @@ MIN_BRIGHTNESS = 8.0  # grey levels of the brightest channel; darker photographs
 # Two retinas in one picture: its shape; in each half a circle whose centre is in the middle of the half, as
 # shares of it, of some size, and of the other's. Of 1,049 photographs of IDRiD and EyePACS none has two such.
 PAIR_WIDTH, PAIR_HEIGHT = 1.55, 1.25  # at least, as multiples of the other side; a photograph is 1.51 wide
-PAIR_CENTRES, PAIR_RADIUS, PAIR_RATIO = (0.25, 0.75), 0.3, 1.35
+PAIR_CENTRES, PAIR_RADIUS, PAIR_RATIO = (0.25, 0.75), 0.3, 2.0
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

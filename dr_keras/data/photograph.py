@@ -72,6 +72,8 @@ class Photograph:
             self._pixels = _Encoded(functools.partial(decoding.read_bytes, path), self.name, frame)
         elif isinstance(source, (bytes, bytearray, memoryview)):
             self._pixels = _Encoded(functools.partial(bytes, source), self.name)
+        elif hasattr(source, "getexif"):
+            self._pixels = _Picture(source, self.name)
         else:
             self._pixels = _Array(_checked_array(source))
         self._crops = {}
@@ -97,10 +99,10 @@ class Photograph:
     def gradability(self, image_size, limits=None):
         """Judges the picture, and its square image of a size before any normalisation: see `quality`."""
         square, view = self._crop(image_size)
-        if fault := quality.whole_fault(self._pixels.decoded(image_size)):
-            return False, fault
         circle = fundus.FieldOfView.of_square(image_size, view.found)
-        return quality.gradability(square, circle, limits, 2 * view.radius, self._pixels.quantization())
+        reason = quality.gradability(square, circle, limits, 2 * view.radius, self._pixels.quantization())[1]
+        reason = quality.with_whole(reason, quality.whole_fault(self._pixels.decoded(image_size)))
+        return not reason, reason
 
     @_photographs_fault
     def frame(self, max_side):
@@ -195,6 +197,25 @@ class _Array:
         return ""
 
 
+class _Picture(_Array):
+    """Pixels of a PIL image, which may not have read its file yet."""
+
+    def __init__(self, image, name):
+        self._source, self._name = image, name
+
+    @functools.cached_property
+    def _image(self):
+        try:
+            image = decoding.upright_pixels(self._source)
+        except Exception as error:  # of any format's decoder
+            raise InputError(f"{self._name}: {decoding.unforeseen(error)}") from None
+        if min(image.shape[:2]) < decoding.MIN_SIDE:
+            height, width = image.shape[:2]
+            least = f"{decoding.MIN_SIDE}x{decoding.MIN_SIDE}"
+            raise InputError(f"{self._name}: {width}x{height} pixels, expected at least {least}")
+        return image
+
+
 class _Drawn(_Array):
     """Pixels of a synthetic photograph, which can be drawn at any size; each size counts as a whole one."""
 
@@ -209,9 +230,7 @@ class _Drawn(_Array):
 
 
 def _checked_array(source):
-    """An array in place of a PIL image or array; `ValueError` for what isn't uint8 RGB."""
-    if hasattr(source, "getexif"):  # a PIL image
-        return decoding.upright_pixels(source)
+    """Returns an array; `ValueError` for what isn't uint8 RGB."""
     image = np.asarray(source)
     expected = "A photograph must be a path, bytes, a PIL image or a uint8 RGB array (height, width, 3)."
     if image.dtype != np.uint8:

@@ -119,6 +119,16 @@ def whole_fault(image):
     return "" if colours is None else FEW_COLOURS.format(colours)
 
 
+def with_whole(reason, fault):
+    """The reason that is told: a picture of two eyes is that first, and one of few colours that last.
+
+    Args:
+        reason: what `gradability` says of the square image, or "".
+        fault: what `whole_fault` says of the picture, or "".
+    """
+    return fault if fault == TWO_EYES else reason or fault
+
+
 def _count_colours(image):
     """How many colours a picture has, if they are few; None if many, or if all are shades of grey."""
     pixels = image.reshape(-1, 3)

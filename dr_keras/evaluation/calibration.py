@@ -80,7 +80,8 @@ def thresholds_of(calibration):
     Grades by these thresholds are the nearest to the expected ones, which is what a quadratic loss asks for,
     and need far fewer photographs than thresholds of the highest kappa.
     """
-    grid = np.linspace(-20, 24, 44001)
+    slope, *cuts = calibration
+    grid = np.linspace((cuts[0] - 20) / slope, (cuts[-1] + 20) / slope, 44001)  # all but 0 to all but 4
     expected = grade_probabilities(grid, calibration) @ np.arange(NUM_GRADES)
     return tuple(float(np.interp(level, expected, grid)) for level in (0.5, 1.5, 2.5, 3.5))
 

@@ -8,12 +8,16 @@ import dataclasses
 
 import numpy as np
 
+from scipy.stats import kendalltau
+
 from dr_keras.errors import InputError
 from dr_keras.evaluation.agreement import evaluate_predictions
 from dr_keras.evaluation.calibration import fit_calibration, thresholds_of
 from dr_keras.evaluation.crossfit import EvaluationSet, cross_fit
+from dr_keras.grades import score_to_grade
 
 FEWEST = 20  # photographs; with fewer, the fit is mostly its prior
+SURE = 0.01  # probability at most that scores which say nothing of the grades rise as much with them
 
 
 def recalibrated_rules(rules, labels, scores):
@@ -25,7 +29,8 @@ def recalibrated_rules(rules, labels, scores):
         scores: array (n,), the model's scores of photographs that it wasn't trained on.
 
     Raises:
-        InputError: if there are fewer than `FEWEST` photographs, or scores that aren't numbers.
+        InputError: if there are fewer than `FEWEST` photographs, scores that aren't numbers, or grades that
+            don't rise with the scores.
     """
     _check(labels, scores)
     calibration = fit_calibration(labels, scores)
@@ -58,3 +63,15 @@ def _check(labels, scores):
         raise InputError(f"{len(labels)} graded photographs: expected at least {FEWEST} to recalibrate with")
     if np.isnan(scores).any():
         raise InputError("a score isn't a number; expected photographs that the model could score")
+    rank = kendalltau(scores, labels, alternative="greater")
+    if not rank.pvalue <= SURE:  # NaN where all grades, or all scores, are one
+        raise InputError(
+            f"the grades don't rise with the scores (Kendall's tau {rank.statistic:.2f}): no thresholds part "
+            "them; expected photographs of several grades, each with its own"
+        )
+
+
+def grades_not_given(rules, labels, scores):
+    """Returns the grades that some photographs have and none would get, as a list of (grade, photographs)."""
+    given, true = score_to_grade(scores, rules.thresholds), np.asarray(labels)
+    return [(grade, np.sum(true == grade)) for grade in np.unique(true) if grade not in given]

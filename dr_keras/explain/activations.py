@@ -22,7 +22,10 @@ def last_activation(network):
         if isinstance(layer, _ACTIVATIONS) and len(layer.output.shape) == 4
     ]
     if not names:
-        raise InputError(f"model {network.name!r}: no activation has positions to draw a map of")
+        raise InputError(
+            f"model {network.name!r}: Grad-CAM needs an activation with height and width, and none of its "
+            "layers is one; expected --method=lesions, ram or occlusion"
+        )
     return names[-1]
 
 

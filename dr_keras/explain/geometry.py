@@ -33,7 +33,9 @@ def place(cells, grid, field_of_view, height, width):
     """Lays an attribution map over a photograph by Lanczos interpolation (P2 section 4.5.2).
 
     This undoes the crop and the resize of preprocessing. Beyond the centres of the outermost cells their
-    values are repeated; where the network doesn't see the photograph, the result is 0.
+    values are repeated; where the network doesn't see the photograph, the result is 0. Between cells the
+    values stay between those of the cells around: the kernel's lobes would draw rings around a bright cell
+    that aren't in the map.
 
     Args:
         cells: attribution map, float array (rows, columns).
@@ -46,8 +48,9 @@ def place(cells, grid, field_of_view, height, width):
     """
     scale = 2 * field_of_view.radius / grid.image_size  # pixels of the result per pixel of the square image
     corner = (field_of_view.center_y - field_of_view.radius, field_of_view.center_x - field_of_view.radius)
-    rows, columns = (
-        _resampling(
+    placed = np.asarray(cells, "float32").T
+    for axis, length in enumerate((height, width)):
+        matrix, (before, after), seen = _resampling(
             length,
             corner[axis],
             scale,
@@ -57,9 +60,10 @@ def place(cells, grid, field_of_view, height, width):
             grid.window[axis + 2],
             np.shape(cells)[axis],
         )
-        for axis, length in enumerate((height, width))
-    )
-    return rows @ np.asarray(cells, "float32") @ columns.T
+        cell, next_cell = placed[:, before], placed[:, after]
+        placed = np.clip(placed @ matrix.T, np.minimum(cell, next_cell), np.maximum(cell, next_cell))
+        placed = (placed * seen).T
+    return placed.T
 
 
 def place_on_square(cells, grid):
@@ -70,15 +74,20 @@ def place_on_square(cells, grid):
 
 @functools.lru_cache(maxsize=64)  # prepared images share one geometry, and so do most photographs of a camera
 def _resampling(length, corner, scale, offset, step, start, extent, num_cells):
-    """Lanczos interpolation along one axis: a matrix (length, cells) whose rows sum to 1 or are 0."""
+    """Lanczos interpolation along one axis, for each of `length` places.
+
+    Returns:
+        float32 (length, cells), the weights; (before, after), int (length,) each, the cells around a place;
+        and bool (length,), whether the network sees it.
+    """
     positions = (np.arange(length) + 0.5 - corner) / scale
     at = (positions - offset) / step
     taps = np.floor(at).astype(int)[:, None] + np.arange(1 - LOBES, 1 + LOBES)
     distance = at[:, None] - taps
     weights = np.sinc(distance) * np.sinc(distance / LOBES)
     weights /= weights.sum(axis=1, keepdims=True)
-    weights *= ((positions >= start) & (positions < start + extent))[:, None]
+    taps = np.clip(taps, 0, num_cells - 1)
     matrix = np.zeros((length, num_cells), "float32")
-    np.add.at(matrix, (np.arange(length)[:, None], np.clip(taps, 0, num_cells - 1)), weights)
+    np.add.at(matrix, (np.arange(length)[:, None], taps), weights)
     matrix.flags.writeable = False
-    return matrix
+    return matrix, taps.T[LOBES - 1 : LOBES + 1], (positions >= start) & (positions < start + extent)

@@ -91,8 +91,9 @@ def overlay(
     picture = np.concatenate([*row, blended, gap, key(explanation, len(original), size, limit)], axis=1)
     lines = [name] if name else []
     if explanation.fault:
-        lines.append(f"Not gradable, so that neither score nor map counts: {explanation.fault}")
-    lines += [caption(explanation, label, thresholds), *_remarks(explanation, limit)]
+        lines.append(f"Not gradable, so that it has no grade and its map doesn't count: {explanation.fault}")
+    else:
+        lines += [caption(explanation, label, thresholds), *_remarks(explanation, limit)]
     return np.concatenate([picture, lettering.text_block(lines, picture.shape[1], size, size // 2)])
 
 

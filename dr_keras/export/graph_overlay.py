@@ -105,11 +105,15 @@ def _png(data, size, circle, readable, draw):
 def _place(cells, grid, circle, positions):
     """See `geometry.place`; `positions` are the centres of the frame's rows and columns."""
     scale = 2 * circle[2] / grid.image_size
-    rows, columns = (
-        _resampling((positions[axis] - circle[axis] + circle[2]) / scale, grid, axis, cells.shape[axis])
-        for axis in (0, 1)
-    )
-    return tf.matmul(tf.matmul(rows, cells), columns, transpose_b=True)
+    placed = tf.transpose(cells)
+    for axis in (0, 1):
+        at = (positions[axis] - circle[axis] + circle[2]) / scale
+        matrix, around, seen = _resampling(at, grid, axis, cells.shape[axis])
+        around = [tf.gather(placed, place, axis=1) for place in around]
+        placed = tf.matmul(placed, matrix, transpose_b=True)
+        placed = tf.clip_by_value(placed, tf.minimum(*around), tf.maximum(*around))
+        placed = tf.transpose(placed * tf.cast(seen, tf.float32))
+    return tf.transpose(placed)
 
 
 def _resampling(positions, grid, axis, num_cells):
@@ -121,9 +125,10 @@ def _resampling(positions, grid, axis, num_cells):
     weights /= tf.reduce_sum(weights, axis=1, keepdims=True)
     start, extent = grid.window[axis], grid.window[axis + 2]
     seen = (positions >= start) & (positions < start + extent)
-    weights *= tf.cast(seen, tf.float64)[:, None]
-    places = tf.clip_by_value(taps, 0, num_cells - 1)[..., None] == np.arange(num_cells)
-    return tf.cast(tf.reduce_sum(tf.cast(places, tf.float64) * weights[..., None], axis=1), tf.float32)
+    taps = tf.clip_by_value(taps, 0, num_cells - 1)
+    places = tf.cast(taps[..., None] == np.arange(num_cells), tf.float64)
+    matrix = tf.cast(tf.reduce_sum(places * weights[..., None], axis=1), tf.float32)
+    return matrix, (taps[:, LOBES - 1], taps[:, LOBES]), seen
 
 
 def _sinc(value):

@@ -100,7 +100,7 @@ def grade_line(graded):
         return f"{image}: {'not gradable' if graded.readable else 'unreadable'}: {graded.reason}"
     referable = "referable" if graded.referable else "not referable"
     if graded.probabilities is not None:
-        referable += f" with probability {graded.referable_probability:.2f}"
+        referable += f", probability of referable disease {graded.referable_probability:.2f}"
     grade = f"grade {graded.grade}, {graded.grade_name}"
     return f"{image}: {grade}, {referable} (score {graded.score:.2f})"
 

@@ -147,9 +147,9 @@ def limits(rules):
 
 
 def referable_words(referable, probability=None):
-    """Whether an ophthalmologist should see the eye, in words; a calibrated model's with its probability."""
+    """Whether an ophthalmologist should see the eye, in words; a calibrated model's with the probability."""
     words = "yes" if referable else "no"
-    return words if probability is None else f"{words}, with probability {probability:.2f}"
+    return words if probability is None else f"{words}; probability of referable disease {probability:.2f}"
 
 
 def report(model, name, time, result, photograph, picture=None, words=None):

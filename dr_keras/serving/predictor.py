@@ -9,7 +9,7 @@ import io
 import numpy as np
 from PIL import Image
 
-from dr_keras.data import decoding, file_header
+from dr_keras.data import decoding, file_header, quality
 from dr_keras.serving import plain_photographs
 from dr_keras.serving.batching import Batcher
 from dr_keras.serving.refusal import Refused
@@ -152,10 +152,9 @@ def _stack(values):
 
 
 def _withdraw_grade(outputs, number, fault):
-    """Makes the answer for a photograph that the model grades one of a photograph that can't be graded."""
-    if outputs["message"][number]:
-        return
-    none = {"message": fault.encode(), "gradable": False, "grade": -1, "referable": False}
+    """Makes the answer for a photograph that the model read one of a photograph that can't be graded."""
+    message = quality.with_whole(outputs["message"][number].decode(), fault)
+    none = {"message": message.encode(), "gradable": False, "grade": -1, "referable": False}
     none |= {"probabilities": np.nan, "referable_probability": np.nan}
     for name in none.keys() & outputs.keys():
         outputs[name][number] = none[name]

@@ -38,7 +38,8 @@ def photographs(tmp_path_factory, draw_photograph, write_odd_photographs):
         path = folder / str(number % 3) / f"{number:02d}.png"
         path.parent.mkdir(exist_ok=True)
         image = draw_photograph(number) * (0.4 + number / 20)
-        Image.fromarray(image.astype(np.uint8)).save(path)
+        image += (image > 0) * np.random.default_rng(number).integers(0, 9, image.shape)  # many colours
+        Image.fromarray(image.clip(0, 255).astype(np.uint8)).save(path)
     write_odd_photographs(folder / "2")
     return folder
 

@@ -103,10 +103,10 @@ def test_inputs(tmp_path, photographs):
     (tmp_path / "list.txt").write_text(f"{second}\n\n{first}\n{second}\n")
     found = list(find_photographs(tmp_path / "list.txt"))
     assert found == [str(second), str(first), str(second)]
-    assert list(find_photographs(f"{photographs}/0/*.png")) == sorted(
-        map(str, photographs.glob("0/*.png"))
-    )
+    assert list(find_photographs(f"{photographs}/0/*.png")) == sorted(map(str, photographs.glob("0/*.png")))
     assert list(find_photographs(photographs)) == list_photographs([str(photographs)])
+    (tmp_path / "windows.txt").write_bytes(f"{second}\r\n{first}\r\n".encode("utf-8-sig"))
+    assert list(find_photographs(tmp_path / "windows.txt")) == found[:2]
     (tmp_path / "none.txt").write_text("\n")
     for named in (tmp_path / "none.txt", tmp_path / "nowhere", f"{tmp_path}/*.png"):
         with pytest.raises(InputError, match="no photograph there"):

@@ -166,6 +166,13 @@ def test_a_tiff_is_read_from_its_largest_page(draw_photograph):
     assert read_header(data.getvalue(), "photograph").upright_size == (240, 320)
 
 
+def test_which_of_several_like_pages_is_meant_is_not_guessed(draw_photograph):
+    image, data = Image.fromarray(draw_photograph(0)), io.BytesIO()
+    image.save(data, "TIFF", save_all=True, append_images=[image.resize((40, 30)), image.rotate(180)])
+    with pytest.raises(InputError, match="^eyes: the TIFF file holds 2 pictures of one size, expected one"):
+        decode_image(data.getvalue(), "eyes")
+
+
 def test_a_tiff_of_float_samples_is_refused_by_name():
     data = encoded(Image.fromarray(np.zeros((64, 64), "float32")), "TIFF")
     with pytest.raises(InputError, match="floats: the TIFF file has samples of 32 bits, expected 8 or 16"):

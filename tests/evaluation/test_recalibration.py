@@ -12,7 +12,7 @@ from script_runs import check_refused, run
 from dr_keras.errors import InputError
 from dr_keras.evaluation.calibration import expected_calibration_error, fit_calibration, thresholds_of
 from dr_keras.evaluation.predictions import write_predictions
-from dr_keras.evaluation.recalibration import gain, recalibrated_rules
+from dr_keras.evaluation.recalibration import gain, grades_not_given, recalibrated_rules
 from dr_keras.grades import grade_probabilities, score_to_grade
 from dr_keras.inference.grader import load_grader
 from dr_keras.models.rules import GradingRules
@@ -70,6 +70,28 @@ def test_too_few_photographs_or_scores_that_are_no_numbers():
     labels, scores = drawn(30)
     with pytest.raises(InputError, match="a score isn't a number"):
         recalibrated_rules(GradingRules(), labels, np.r_[np.nan, scores[1:]])
+
+
+def test_grades_that_the_scores_do_not_tell_are_refused():
+    labels, scores = drawn(60, seed=3)
+    shuffled = np.random.default_rng(0).permutation(labels)
+    for wrong in (shuffled, 4 - labels, np.full(60, 2)):
+        with pytest.raises(InputError, match="the grades don't rise with the scores"):
+            recalibrated_rules(GradingRules(), wrong, scores)
+        with pytest.raises(InputError, match="the grades don't rise with the scores"):
+            gain(GradingRules(), wrong, scores)
+
+
+def test_grades_that_nobody_would_get_are_told():
+    """Hardly related scores in a narrow range: all photographs fall between two far thresholds."""
+    rng = np.random.default_rng(1)
+    labels = np.repeat(np.arange(5), 30)
+    scores = 2 + 0.05 * labels + rng.normal(0, 0.3, 150)
+    fitted = recalibrated_rules(GradingRules(), labels, scores)
+    assert np.all(np.diff(fitted.thresholds) > 0)
+    assert {grade for grade, _ in grades_not_given(fitted, labels, scores)} == {0, 4}
+    assert all(count == 30 for _, count in grades_not_given(fitted, labels, scores))
+    assert grades_not_given(GradingRules(), *drawn(200)) == []
 
 
 @pytest.mark.parametrize("calibration", ((0, 1, 2, 3, 4), (1, 2, 1, 3, 4), (1, 2, 3)))

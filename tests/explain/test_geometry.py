@@ -47,6 +47,24 @@ def test_sign_and_size_are_kept():
     cells = np.array([[-2.0, -2.0], [3.0, 3.0]])
     grid = Grid((16.0, 16.0), (32.0, 32.0), WHOLE, 64)
     placed = place(cells, grid, view(32, 32, 32, 64, 64), 64, 64)
-    assert placed[:16].mean() == pytest.approx(-2, abs=0.5)  # the kernel overshoots a little at a step
-    assert placed[-16:].mean() == pytest.approx(3, abs=0.5)
+    assert placed[:16].mean() == pytest.approx(-2, abs=1e-5)
+    assert placed[-16:].mean() == pytest.approx(3, abs=1e-5)
     assert placed.dtype == np.float32
+
+
+def test_a_bright_cell_has_no_rings():
+    """What isn't in the map isn't in the picture: around one high cell nothing lowers the score."""
+    cells = np.full((8, 8), 0.25)
+    cells[3, 4] = 50
+    grid = Grid((4.0, 4.0), (8.0, 8.0), WHOLE, 64)
+    placed = place(cells, grid, view(100, 100, 90, 200, 200), 200, 200)
+    inside = placed[20:180, 20:180]
+    assert inside.min() == pytest.approx(0.25, abs=1e-5) and inside.max() == pytest.approx(50, rel=1e-3)
+    far = (
+        np.hypot(
+            *np.indices(placed.shape)
+            - np.array([100 - 90 + 28 * 180 / 64, 100 - 90 + 36 * 180 / 64])[:, None, None]
+        )
+        > 36
+    )
+    np.testing.assert_allclose(placed[far & (placed != 0)], 0.25, atol=1e-5)

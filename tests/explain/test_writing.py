@@ -10,6 +10,7 @@ import pytest
 from handmade_explanations import GRID, explanation
 
 from dr_keras.counts import Counts
+from dr_keras.explain import lettering
 from dr_keras.explain.overlay import overlay
 from dr_keras.explain.writing import distinct_names, save_map, write_explanations
 
@@ -113,11 +114,15 @@ def test_ctrl_c_keeps_what_is_explained(tmp_path):
     assert table.read_text().splitlines()[1].startswith("1.jpg,1,,2.25")
 
 
-def test_a_photograph_too_bad_to_be_graded_has_a_map_but_no_grade(tmp_path):
+def test_a_photograph_too_bad_to_be_graded_has_a_map_but_no_grade(tmp_path, monkeypatch):
     bad = dataclasses.replace(explanation(), fault="too dark: why")
     counts, rows, found = written(tmp_path, [("1.jpg", bad, ""), ("2.jpg", explanation(), "")])
     assert counts == Counts(graded=1, not_gradable=1)
     assert [(row["grade"], row["reason"]) for row in rows] == [("", "too dark: why"), ("2", "")]
     assert {"1.png", "1.npz", "contact_sheet.png"} <= found
-    plain, told = (overlay(each).shape[0] for each in (explanation(), bad))
-    assert told > plain  # a line more under the picture
+    lines, block = [], lettering.text_block
+    monkeypatch.setattr(
+        lettering, "text_block", lambda text, *sizes: lines.extend(text) or block(text, *sizes)
+    )
+    overlay(bad, "eye.jpg")
+    assert lines[0] == "eye.jpg" and len(lines) == 2 and lines[1].endswith("doesn't count: too dark: why")

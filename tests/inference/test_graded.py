@@ -74,7 +74,7 @@ def test_probabilities_and_the_range_of_grades():
     assert graded.grade_range == (1, 3)  # below 1: 0.03; up to 2: 0.62; up to 3: 0.92
     row = grade_row(graded)
     assert (row["referable_probability"], row["lowest_grade"], row["highest_grade"]) == (0.8176, 1, 3)
-    assert "referable with probability 0.82 (score 2.25)" in grade_line(graded)
+    assert "referable, probability of referable disease 0.82 (score 2.25)" in grade_line(graded)
     bad = Graded.of_score("b.jpg", 2.25, "too dark", rules)
     assert bad.probabilities is None and bad.grade_range is None and bad.referable_probability is None
 

@@ -85,6 +85,18 @@ def test_a_turned_pil_image_stands_upright(eye):
     assert of_bytes.score == of_image.score == grader.grade(eye).score
 
 
+def test_a_damaged_pil_image_costs_no_other_its_grade(eye):
+    grader, data = Grader.of_networks([mean_grader(0.02)]), io.BytesIO()
+    Image.fromarray(eye).save(data, "JPEG")
+    cut = Image.open(io.BytesIO(data.getvalue()[: len(data.getvalue()) // 2]))
+    whole, damaged, tiny = grader.grade([Image.fromarray(eye), cut, Image.new("RGB", (40, 20))])
+    assert whole.score == grader.grade(eye).score and not damaged.readable and "truncated" in damaged.reason
+    assert tiny.reason == "40x20 pixels, expected at least 32x32"
+    deep = Image.fromarray(eye[..., 1].astype("uint16") * 257)
+    grey = Image.fromarray(eye[..., 1])
+    assert deep.mode == "I;16" and grader.grade(deep).score == grader.grade(grey).score
+
+
 @pytest.mark.parametrize(
     ("photograph", "words"),
     [

@@ -19,6 +19,7 @@ from hostile_photographs import blank_png, claiming, mutated
 from html_pages import Page
 from PIL import Image
 from running_server import serving
+from script_runs import run
 
 from dr_keras.counts import Counts
 from dr_keras.errors import InputError
@@ -300,6 +301,10 @@ def test_client_writes_the_table_of_predict(server, tiny, folder, graded, tmp_pa
     results = score_files(RestClient(server.page, tiny.name), paths)
     assert write_grades(tmp_path / "grades.csv", results) == Counts(5, 0, 1)
     check_table(tmp_path / "grades.csv", folder, graded)
+    options = f"--server={server.page}", f"--model={tiny.name}", f"--output={tmp_path / 'again.csv'}"
+    done = run("client", *options, *paths)
+    assert done.returncode == 0 and "again.csv: 5 graded, 0 not gradable, 1 unreadable" in done.stdout, done
+    assert (tmp_path / "again.csv").read_text() == (tmp_path / "grades.csv").read_text()
 
 
 def test_grpc_gives_the_same(tiny, folder, photographs, graded, tmp_path):

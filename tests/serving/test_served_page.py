@@ -58,8 +58,8 @@ def test_photograph_gets_grade_overlay_and_report(browser, server, tiny, files, 
     assert card.locator("h3").inner_text() == "eye3.jpg"
     assert card.locator(".grade").inner_text() == f"Grade {expected['grade']}: {expected['grade_name']}"
     facts = card.locator("dl").inner_text()
-    chance = f"with probability {expected['referable_probability']:.2f}"
-    chance = f"{'yes' if expected['referable'] else 'no'}, {chance}"
+    chance = f"probability of referable disease {expected['referable_probability']:.2f}"
+    chance = f"{'yes' if expected['referable'] else 'no'}; {chance}"
     assert f"{expected['score']:.2f}" in facts and chance in facts
     shown = page.evaluate("[...document.images].map((image) => [image.naturalWidth, image.offsetWidth > 0])")
     assert shown == [[Image.open(files / "eye3.jpg").width, True]] * 3

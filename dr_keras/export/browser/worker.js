@@ -65,7 +65,7 @@ async function grade(file, say) {
   if (model.calibration) {
     const [slope, ...cuts] = model.calibration;
     result.referable_probability = 1 / (1 + Math.exp(cuts[model.referable_grade - 1] - slope * result.score));
-    result.referable_words += `, with probability ${result.referable_probability.toFixed(2)}`;
+    result.referable_words += `; probability of referable disease ${result.referable_probability.toFixed(2)}`;
   }
   if (found.lesion_scores) result.map_words = outlined(found);
   if (graphs.draw) {
