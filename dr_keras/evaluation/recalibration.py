@@ -7,7 +7,6 @@ of a clinic regain a good part of what a model loses there.
 import dataclasses
 
 import numpy as np
-
 from scipy.stats import kendalltau
 
 from dr_keras.errors import InputError

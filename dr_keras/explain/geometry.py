@@ -48,9 +48,9 @@ def place(cells, grid, field_of_view, height, width):
     """
     scale = 2 * field_of_view.radius / grid.image_size  # pixels of the result per pixel of the square image
     corner = (field_of_view.center_y - field_of_view.radius, field_of_view.center_x - field_of_view.radius)
-    placed = np.asarray(cells, "float32").T
-    for axis, length in enumerate((height, width)):
-        matrix, (before, after), seen = _resampling(
+    placed = np.asarray(cells, "float32")
+    for axis, length in ((1, width), (0, height)):
+        resampling = _resampling(
             length,
             corner[axis],
             scale,
@@ -60,10 +60,8 @@ def place(cells, grid, field_of_view, height, width):
             grid.window[axis + 2],
             np.shape(cells)[axis],
         )
-        cell, next_cell = placed[:, before], placed[:, after]
-        placed = np.clip(placed @ matrix.T, np.minimum(cell, next_cell), np.maximum(cell, next_cell))
-        placed = (placed * seen).T
-    return placed.T
+        placed = _along_rows(placed, *resampling) if axis == 0 else _along_rows(placed.T, *resampling).T
+    return placed
 
 
 def place_on_square(cells, grid):
@@ -77,8 +75,8 @@ def _resampling(length, corner, scale, offset, step, start, extent, num_cells):
     """Lanczos interpolation along one axis, for each of `length` places.
 
     Returns:
-        float32 (length, cells), the weights; (before, after), int (length,) each, the cells around a place;
-        and bool (length,), whether the network sees it.
+        float32 (length, cells), the weights; int (length,), before which cell a place lies; and bool
+        (length,), whether the network sees it.
     """
     positions = (np.arange(length) + 0.5 - corner) / scale
     at = (positions - offset) / step
@@ -90,4 +88,14 @@ def _resampling(length, corner, scale, offset, step, start, extent, num_cells):
     matrix = np.zeros((length, num_cells), "float32")
     np.add.at(matrix, (np.arange(length)[:, None], taps), weights)
     matrix.flags.writeable = False
-    return matrix, taps.T[LOBES - 1 : LOBES + 1], (positions >= start) & (positions < start + extent)
+    before = np.clip(np.floor(at).astype(int) + 1, 0, num_cells)
+    return matrix, before, (positions >= start) & (positions < start + extent)
+
+
+def _along_rows(cells, matrix, before, seen):
+    padded = np.concatenate([cells[:1], cells, cells[-1:]])
+    low, high = np.minimum(padded[:-1], padded[1:]), np.maximum(padded[:-1], padded[1:])
+    placed = matrix @ cells
+    np.clip(placed, low[before], high[before], out=placed)
+    placed[~seen] = 0
+    return placed

@@ -105,15 +105,16 @@ def _png(data, size, circle, readable, draw):
 def _place(cells, grid, circle, positions):
     """See `geometry.place`; `positions` are the centres of the frame's rows and columns."""
     scale = 2 * circle[2] / grid.image_size
-    placed = tf.transpose(cells)
-    for axis in (0, 1):
+    placed = cells
+    for axis in (1, 0):
         at = (positions[axis] - circle[axis] + circle[2]) / scale
         matrix, around, seen = _resampling(at, grid, axis, cells.shape[axis])
-        around = [tf.gather(placed, place, axis=1) for place in around]
-        placed = tf.matmul(placed, matrix, transpose_b=True)
-        placed = tf.clip_by_value(placed, tf.minimum(*around), tf.maximum(*around))
-        placed = tf.transpose(placed * tf.cast(seen, tf.float32))
-    return tf.transpose(placed)
+        placed = tf.transpose(placed) if axis == 1 else placed
+        around = [tf.gather(placed, place) for place in around]
+        placed = tf.clip_by_value(tf.matmul(matrix, placed), tf.minimum(*around), tf.maximum(*around))
+        placed *= tf.cast(seen, tf.float32)[:, None]
+        placed = tf.transpose(placed) if axis == 1 else placed
+    return placed
 
 
 def _resampling(positions, grid, axis, num_cells):
