@@ -7,9 +7,7 @@ from dr_keras.errors import InputError
 
 _NAME = "photograph"
 _KNOWN = ("JPEG", "PNG")
-_CHECKED_SIDE = (
-    512  # pixels that a JPEG's shorter side keeps where it is decoded to see what the model doesn't
-)
+_CHECKED_SIDE = 512  # pixels that a JPEG's shorter side keeps where it is decoded to be checked
 
 
 def plain_bytes(data, frame=None):
