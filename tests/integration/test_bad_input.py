@@ -52,11 +52,6 @@ def test_a_disk_that_fills_while_exporting(tmp_path, trained):
     assert os.listdir(tmp_path / "out") == []
 
 
-def test_a_folder_that_no_file_can_be_made_in(dataset, trained):
-    done = run("predict", f"--model={trained[0]}", "--output=/proc/grades.csv", dataset[0] / "00.png")
-    check_refused(done, "/proc/grades.csv: No such file or directory")
-
-
 def test_a_disk_that_fills_while_preparing(tmp_path, dataset):
     arguments = [f"--data_dir={dataset[0]}", f"--output_dir={tmp_path / 'out'}", "--image_size=128"]
     done = run("prepare_data", *arguments, preexec_fn=limit_files(200_000))
