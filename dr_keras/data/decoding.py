@@ -94,8 +94,7 @@ def decode_image(data, name, factor=1, header=None):
         raise file_header.TooLarge(
             f"{name}: {width}x{height} pixels, expected at most {file_header.MAX_PIXELS // 10**6} megapixels"
         )
-    if min(width, height) < MIN_SIDE:
-        raise InputError(f"{name}: {width}x{height} pixels, expected at least {MIN_SIDE}x{MIN_SIDE}")
+    refuse_small(height, width, name)
     decode = _DECODERS.get(header.kind, _decode_other)
     try:
         image = decode(data, header, factor)
@@ -104,6 +103,12 @@ def decode_image(data, name, factor=1, header=None):
     except Exception:  # of three libraries, and of memory; no photograph ends a run
         raise InputError(f"{name}: the {header.kind} file is damaged and can't be decoded") from None
     return _set_upright(image, header.orientation)
+
+
+def refuse_small(height, width, name):
+    """Raises `InputError` for a picture of fewer than `MIN_SIDE` pixels either way."""
+    if min(width, height) < MIN_SIDE:
+        raise InputError(f"{name}: {width}x{height} pixels, expected at least {MIN_SIDE}x{MIN_SIDE}")
 
 
 def upright_pixels(image):

@@ -205,14 +205,8 @@ class _Picture(_Array):
 
     @functools.cached_property
     def _image(self):
-        try:
-            image = decoding.upright_pixels(self._source)
-        except Exception as error:  # of any format's decoder
-            raise InputError(f"{self._name}: {decoding.unforeseen(error)}") from None
-        if min(image.shape[:2]) < decoding.MIN_SIDE:
-            height, width = image.shape[:2]
-            least = f"{decoding.MIN_SIDE}x{decoding.MIN_SIDE}"
-            raise InputError(f"{self._name}: {width}x{height} pixels, expected at least {least}")
+        image = decoding.upright_pixels(self._source)
+        decoding.refuse_small(*image.shape[:2], self._name)
         return image
 
 

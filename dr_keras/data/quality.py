@@ -25,7 +25,7 @@ TOO_COMPRESSED = "too strongly compressed: as JPEG of so low a quality fine deta
 NO_RETINA = "not a fundus photograph: its structure isn't a retina's"
 TWO_EYES = "shows two eyes, expected a photograph of one"
 FEW_COLOURS = "reduced to {} colours: a photograph has thousands"
-MIN_COLOURS = 257  # a palette of 256 moves the shipped score by up to 0.7, one of 16 by 2.4
+MIN_COLOURS = 257  # a palette of 256 moves the fast grader's score by up to 0.7, one of 16 by 2.4
 SAMPLED = 10_000  # pixels whose colours are counted first; of a photograph they have thousands
 MIDDLE_GREY = 128
 # What tells a retina from other pictures in or without a dark surround, judged at 256 pixels: vessels are

@@ -48,9 +48,8 @@ def place(cells, grid, field_of_view, height, width):
     """
     scale = 2 * field_of_view.radius / grid.image_size  # pixels of the result per pixel of the square image
     corner = (field_of_view.center_y - field_of_view.radius, field_of_view.center_x - field_of_view.radius)
-    placed = np.asarray(cells, "float32")
-    for axis, length in ((1, width), (0, height)):
-        resampling = _resampling(
+    rows, columns = (
+        _resampling(
             length,
             corner[axis],
             scale,
@@ -60,8 +59,10 @@ def place(cells, grid, field_of_view, height, width):
             grid.window[axis + 2],
             np.shape(cells)[axis],
         )
-        placed = _along_rows(placed, *resampling) if axis == 0 else _along_rows(placed.T, *resampling).T
-    return placed
+        for axis, length in enumerate((height, width))
+    )
+    across = _along_rows(np.asarray(cells, "float32").T, *columns).T
+    return _along_rows(across, *rows)
 
 
 def place_on_square(cells, grid):
@@ -75,27 +76,27 @@ def _resampling(length, corner, scale, offset, step, start, extent, num_cells):
     """Lanczos interpolation along one axis, for each of `length` places.
 
     Returns:
-        float32 (length, cells), the weights; int (length,), before which cell a place lies; and bool
-        (length,), whether the network sees it.
+        float32 (length, cells), the weights; int (length,), between which cells a place lies, 0 being before
+        the first; and bool (length,), whether the network sees it.
     """
     positions = (np.arange(length) + 0.5 - corner) / scale
     at = (positions - offset) / step
-    taps = np.floor(at).astype(int)[:, None] + np.arange(1 - LOBES, 1 + LOBES)
+    before = np.floor(at).astype(int)
+    taps = before[:, None] + np.arange(1 - LOBES, 1 + LOBES)
     distance = at[:, None] - taps
     weights = np.sinc(distance) * np.sinc(distance / LOBES)
     weights /= weights.sum(axis=1, keepdims=True)
-    taps = np.clip(taps, 0, num_cells - 1)
     matrix = np.zeros((length, num_cells), "float32")
-    np.add.at(matrix, (np.arange(length)[:, None], taps), weights)
+    np.add.at(matrix, (np.arange(length)[:, None], np.clip(taps, 0, num_cells - 1)), weights)
     matrix.flags.writeable = False
-    before = np.clip(np.floor(at).astype(int) + 1, 0, num_cells)
-    return matrix, before, (positions >= start) & (positions < start + extent)
+    pair = np.clip(before + 1, 0, num_cells)  # of cells, the outermost of them being doubled
+    return matrix, pair, (positions >= start) & (positions < start + extent)
 
 
-def _along_rows(cells, matrix, before, seen):
+def _along_rows(cells, matrix, pair, seen):
     padded = np.concatenate([cells[:1], cells, cells[-1:]])
     low, high = np.minimum(padded[:-1], padded[1:]), np.maximum(padded[:-1], padded[1:])
     placed = matrix @ cells
-    np.clip(placed, low[before], high[before], out=placed)
+    np.clip(placed, low[pair], high[pair], out=placed)
     placed[~seen] = 0
     return placed

@@ -105,16 +105,19 @@ def _png(data, size, circle, readable, draw):
 def _place(cells, grid, circle, positions):
     """See `geometry.place`; `positions` are the centres of the frame's rows and columns."""
     scale = 2 * circle[2] / grid.image_size
-    placed = cells
-    for axis in (1, 0):
-        at = (positions[axis] - circle[axis] + circle[2]) / scale
-        matrix, around, seen = _resampling(at, grid, axis, cells.shape[axis])
-        placed = tf.transpose(placed) if axis == 1 else placed
-        around = [tf.gather(placed, place) for place in around]
-        placed = tf.clip_by_value(tf.matmul(matrix, placed), tf.minimum(*around), tf.maximum(*around))
-        placed *= tf.cast(seen, tf.float32)[:, None]
-        placed = tf.transpose(placed) if axis == 1 else placed
-    return placed
+    rows, columns = (
+        _resampling((positions[axis] - circle[axis] + circle[2]) / scale, grid, axis, cells.shape[axis])
+        for axis in (0, 1)
+    )
+    across = tf.transpose(_along_rows(tf.transpose(cells), *columns))
+    return _along_rows(across, *rows)
+
+
+def _along_rows(cells, matrix, around, seen):
+    """See `geometry._along_rows`; `around` are the cells before and after each place."""
+    around = [tf.gather(cells, place) for place in around]
+    placed = tf.clip_by_value(tf.matmul(matrix, cells), tf.minimum(*around), tf.maximum(*around))
+    return placed * tf.cast(seen, tf.float32)[:, None]
 
 
 def _resampling(positions, grid, axis, num_cells):

@@ -74,10 +74,8 @@ def fit_ordinal(features, grades, groups, steadiness=1.0, strengths=STRENGTHS):
     features, grades = np.asarray(features, "float64"), np.asarray(grades)
     mean, sd = moments(features)
     scaled = ((features - mean) / sd).astype("float32")
-    parts, above = min(_PARTS, len(np.unique(groups))), [
-        _logit_of_share(grades > step) for step in range(STEPS)
-    ]
-    logits = np.tile(above, (len(strengths), len(grades), 1))
+    alone = [_logit_of_share(grades > step) for step in range(STEPS)]
+    parts, logits = min(_PARTS, len(np.unique(groups))), np.tile(alone, (len(strengths), len(grades), 1))
     for fitted, left in GroupKFold(parts).split(scaled, grades, groups) if parts > 1 else ():
         solved = _solve(scaled[fitted], grades[fitted], steadiness, strengths)
         for number, (kernel, intercepts) in enumerate(solved):
